@@ -1,0 +1,44 @@
+"""What is computed: number formats, operators, workloads, the ONNX loader, structure, compression and tasks."""
+
+from workloads.errors import (
+    DseError,
+    MappingError,
+    MeasureError,
+    SpaceError,
+    SpecError,
+    StoreError,
+    TaskError,
+    TechniqueError,
+    WorkloadError,
+)
+from workloads.formats import FORMATS, Format, arithmetic_format, format_code, integer_code
+from workloads.liveness import activation_peak_bytes, peak_bytes
+from workloads.operator import PATTERNS, Axis, Operator, Tensor, axis, pattern_code
+from workloads.workload import Program, Workload
+
+__all__ = [
+    "FORMATS",
+    "PATTERNS",
+    "Axis",
+    "DseError",
+    "Format",
+    "MappingError",
+    "MeasureError",
+    "Operator",
+    "Program",
+    "SpaceError",
+    "SpecError",
+    "StoreError",
+    "TaskError",
+    "TechniqueError",
+    "Tensor",
+    "Workload",
+    "WorkloadError",
+    "activation_peak_bytes",
+    "arithmetic_format",
+    "axis",
+    "format_code",
+    "integer_code",
+    "pattern_code",
+    "peak_bytes",
+]

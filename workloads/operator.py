@@ -1,0 +1,252 @@
+"""The operator model: a loop nest, and tensors whose axes are sums of its dims.
+
+FLOPs, bytes and footprints of every operator kind follow from `dims` and `axes` in this one place; no kind has formulas
+of its own. Every number may be one value or an array of design points of shape (n_points,).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workloads.errors import WorkloadError
+from workloads.formats import Code, format_code
+
+__all__ = ["PATTERNS", "Axis", "Num", "Operator", "Role", "Tensor", "axis", "is_batch", "pattern_code"]
+
+Num = float | NDArray[Any]
+"""One value, or a batch of design points: shape (n_points,)."""
+
+Role = Literal["weight", "activation", "kv_cache"]
+
+PATTERNS: tuple[str, ...] = ("dense", "unstructured", "1:4", "2:4", "block", "dense_and_sparse")
+"""Sparsity patterns; `Tensor.pattern` is a code into this table."""
+
+
+def pattern_code(name: str) -> int:
+    """Look up the code of a sparsity pattern.
+
+    Example:
+        >>> pattern_code("2:4")
+        3
+
+    Raises:
+        WorkloadError: The name is not in the table.
+    """
+    if name not in PATTERNS:
+        raise WorkloadError(f"unknown sparsity pattern {name!r}; known: {', '.join(PATTERNS)}")
+    return PATTERNS.index(name)
+
+
+def is_batch(value: object) -> bool:
+    """Say whether a number is a batch of design points rather than one value."""
+    return isinstance(value, np.ndarray) and value.ndim > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One tensor axis as an affine function of loop dims: index = offset + sum(coefficient x dim).
+
+    Attributes:
+        terms: (coefficient, dim name) pairs. None: the axis is read whole, whatever the dims are (extent values).
+        offset: Constant part of the index; -padding for a convolution.
+        extent: Stored length; indices outside [0, extent) are padding and never read. None: what the dims reach.
+    """
+
+    terms: tuple[tuple[int, str], ...] = ()
+    offset: int = 0
+    extent: Num | None = None
+
+    def footprint(self, dims: Mapping[str, Num]) -> Num:
+        """Count the distinct stored indices that the given dims (or tile of dims) touch.
+
+        Example:
+            >>> axis((2, "p"), (1, "r"), offset=-1, extent=8).footprint({"p": 4, "r": 3})
+            8
+        """
+        if not self.terms:
+            return 1 if self.extent is None else self.extent
+        if len(self.terms) == 1 and self.offset == 0 and self.extent is None:
+            return dims[self.terms[0][1]]
+        if self.extent is None and self._is_mixed_radix(dims):
+            return math.prod(dims[name] for _, name in self.terms)
+        return self._counted(dims)
+
+    def _is_mixed_radix(self, dims: Mapping[str, Num]) -> bool:
+        """Say whether the terms are digits of one number (h * head_dim + d): then the footprint is their product."""
+        reach = 1
+        for coefficient, name in sorted(self.terms, key=lambda term: term[0]):
+            if coefficient != reach:
+                return False
+            size = dims[name]
+            if is_batch(size):
+                reach = -1  # only the outermost digit may be a batch
+            else:
+                reach *= int(size)
+        return True
+
+    def _counted(self, dims: Mapping[str, Num]) -> Num:
+        sizes = [dims[name] for _, name in self.terms]
+        bounds = [*sizes, self.extent]
+        coefficients = tuple(coefficient for coefficient, _ in self.terms)
+        if any(is_batch(bound) for bound in bounds):
+            rows = np.broadcast_arrays(*[np.asarray(-1 if bound is None else bound) for bound in bounds])
+            unique, inverse = np.unique(np.stack(rows, axis=-1).reshape(-1, len(bounds)), axis=0, return_inverse=True)
+            counts = [
+                _distinct(coefficients, tuple(int(v) for v in row[:-1]), self.offset, int(row[-1])) for row in unique
+            ]
+            return np.asarray(counts, dtype=float)[inverse.reshape(rows[0].shape)]
+        extent = -1 if self.extent is None else int(self.extent)  # type: ignore[arg-type]  # no batch here
+        return _distinct(coefficients, tuple(int(size) for size in sizes), self.offset, extent)  # type: ignore[arg-type]
+
+    def length(self, dims: Mapping[str, Num]) -> Num:
+        """Give the stored length of the axis: its extent, or what the whole nest reaches."""
+        return self.footprint(dims) if self.extent is None else self.extent
+
+
+@lru_cache(maxsize=65536)
+def _distinct(coefficients: tuple[int, ...], sizes: tuple[int, ...], offset: int, extent: int) -> int:
+    """Count distinct values of offset + sum(c x i), clipped to [0, extent) unless extent < 0."""
+    reached = np.array([offset])
+    for coefficient, size in sorted(zip(coefficients, sizes, strict=True)):
+        reached = np.unique(np.add.outer(reached, coefficient * np.arange(size)))
+    if extent >= 0:
+        reached = reached[(reached >= 0) & (reached < extent)]
+    return int(reached.size)
+
+
+def axis(*terms: str | tuple[int, str], offset: int = 0, extent: Num | None = None) -> Axis:
+    """Write an axis: `axis("m")`, `axis((2, "p"), "r", offset=-1, extent=224)`, `axis(extent=768)` (read whole).
+
+    Example:
+        >>> axis("m").terms
+        ((1, 'm'),)
+    """
+    pairs = tuple((1, term) if isinstance(term, str) else term for term in terms)
+    return Axis(pairs, offset, extent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tensor:
+    """One tensor as one operator sees it.
+
+    Attributes:
+        name: Edge name, unique in the workload.
+        axes: One `Axis` per dimension, in terms of the operator's dims.
+        role: weight, activation or kv_cache.
+        bits: True stored width of one value [bit].
+        format: Code of the number format.
+        density: Fraction of the values that is stored.
+        overhead_bits: Scales, zero points, indices, per value of the dense tensor [bit].
+        pattern: Code of the sparsity pattern.
+        touched: Expected fraction that is read: embedding rows, MoE experts, paged KV.
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    role: Role = "activation"
+    bits: Num = 32
+    format: Code = field(default_factory=lambda: format_code("fp32"))
+    density: Num = 1.0
+    overhead_bits: Num = 0.0
+    pattern: Code = 0
+    touched: Num = 1.0
+
+    def values(self, dims: Mapping[str, Num]) -> Num:
+        """Count the distinct values that the given dims (or tile of dims) touch."""
+        return math.prod(item.footprint(dims) for item in self.axes)
+
+    def bits_per_value(self) -> Num:
+        """Give the stored bits per dense value: density x bits + overhead [bit]."""
+        return self.density * self.bits + self.overhead_bits
+
+    def bytes(self, dims: Mapping[str, Num]) -> Num:
+        """Give the bytes that the given dims move, each value once [B]."""
+        return self.values(dims) * self.bits_per_value() * self.touched / 8
+
+    def stored_bytes(self, dims: Mapping[str, Num]) -> Num:
+        """Give the bytes that the whole tensor occupies [B]."""
+        return math.prod(item.length(dims) for item in self.axes) * self.bits_per_value() / 8
+
+    def shape(self, dims: Mapping[str, Num]) -> tuple[Num, ...]:
+        """Give the stored shape."""
+        return tuple(item.length(dims) for item in self.axes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Operator:
+    """One operator of a workload: a loop nest over `dims` that reads `inputs` and writes `outputs`.
+
+    Attributes:
+        name: Unique in the workload.
+        op_type: What the source calls it: an ONNX op type, or the name of a collapsed chain.
+        kind: matmul, conv, softmax, norm, gelu, elementwise, reduce, gather, move, view, convert.
+        block: Where it sits, by structure: "layer.3.ffn.up".
+        nodes: Names of the ONNX nodes that it stands for.
+        dims: The loop nest: dim name to size.
+        inputs: Tensors that are read.
+        outputs: Tensors that are written.
+        flops_per_point: FLOPs per point of the nest: 2 for multiply-add; 0 for data movement.
+        format: Code of the arithmetic format.
+        acc_bits: Accumulator width [bit].
+        count: Expected executions.
+    """
+
+    name: str
+    op_type: str
+    kind: str
+    dims: Mapping[str, Num]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    block: str = ""
+    nodes: tuple[str, ...] = ()
+    flops_per_point: Num = 2.0
+    format: Code = field(default_factory=lambda: format_code("fp32"))
+    acc_bits: Num = 32
+    count: Num = 1
+
+    def points(self) -> Num:
+        """Count the points of the loop nest (MACs of a matrix product)."""
+        return math.prod(self.dims.values())
+
+    def flops(self) -> Num:
+        """Count FLOPs of one execution, dense-equivalent; a multiply-add is two."""
+        return self.flops_per_point * self.points()
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Give inputs, then outputs."""
+        return self.inputs + self.outputs
+
+    def dram_bytes(self) -> Num:
+        """Give the least bytes of one execution: every input read once, every output written once [B]."""
+        if self.kind == "view":
+            return 0.0
+        return sum(tensor.bytes(self.dims) for tensor in self.inputs + self.outputs)
+
+    def signature(self) -> Hashable:
+        """Give the hashable identity of a scalar operator: what it costs, not what it is called.
+
+        Raises:
+            WorkloadError: The operator holds a batch; a batch has no identity.
+        """
+        return (self.kind, tuple(self.dims.items()), _scalars(self, "flops_per_point", "format", "acc_bits", "count")) + (
+            tuple(_tensor_signature(tensor) for tensor in self.inputs),
+            tuple(_tensor_signature(tensor) for tensor in self.outputs),
+        )
+
+
+def _tensor_signature(tensor: Tensor) -> Hashable:
+    return (tensor.axes, tensor.role, _scalars(tensor, "bits", "format", "density", "overhead_bits", "pattern", "touched"))
+
+
+def _scalars(record: Operator | Tensor, *names: str) -> tuple[float, ...]:
+    values = tuple(getattr(record, name) for name in names)
+    if any(is_batch(value) for value in values):
+        raise WorkloadError(f"{record.name}: a batch of design points has no signature; take one row of it first")
+    return values
