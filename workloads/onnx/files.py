@@ -1,0 +1,94 @@
+"""Reading an ONNX file safely: without its weights, and without leaving its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+from workloads.errors import WorkloadError
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["check_external_data", "external_location", "read_model"]
+
+
+def read_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, str, Path | None]:
+    """Read a model without its external data.
+
+    Args:
+        source: A path, or a model in memory.
+
+    Returns:
+        The model, its name for messages, and its folder (None in memory).
+
+    Raises:
+        WorkloadError: No such file, not ONNX, truncated, or an empty graph.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if isinstance(source, onnx.ModelProto):
+        model, name, folder = source, source.graph.name or "model", None
+    else:
+        path = Path(source)
+        name, folder = str(source), path.parent
+        if path.is_dir():
+            raise WorkloadError(f"{name}: is a folder; give the .onnx file inside it")
+        if not path.exists():
+            raise WorkloadError(f"{name}: no such file; give the path of an .onnx file")
+        try:
+            model = onnx.load(str(path), load_external_data=False)
+        except PermissionError:
+            raise WorkloadError(f"{name}: may not be read; check its permissions") from None
+        except (DecodeError, UnicodeDecodeError, ValueError) as error:
+            raise WorkloadError(
+                f"{name}: not an ONNX file, or a truncated one ({error}); export or copy it again"
+            ) from None
+    if not model.opset_import and not model.graph.node:
+        raise WorkloadError(f"{name}: not an ONNX model (no operator set and no graph); give an .onnx file")
+    if not model.graph.node:
+        raise WorkloadError(f"{name}: the graph has no nodes; export the model again")
+    return model, name, folder
+
+
+def external_location(tensor: Any) -> str | None:
+    """Give the external file of an initializer, or None where its data is inside."""
+    if tensor.data_location != 1:  # TensorProto.EXTERNAL
+        return None
+    return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+
+
+def check_external_data(model: onnx.ModelProto, name: str, folder: Path | None, *, must_exist: bool) -> None:
+    """Refuse external data that is outside the model's folder, and, if asked, data that is not there.
+
+    Raises:
+        WorkloadError: Naming the tensor and the file.
+    """
+    seen: set[str] = set()
+    for tensor in model.graph.initializer:
+        location = external_location(tensor)
+        if location is None or location in seen:
+            continue
+        seen.add(location)
+        parts = PurePosixPath(location).parts
+        outside = (
+            not location
+            or PurePosixPath(location).is_absolute()
+            or PureWindowsPath(location).is_absolute()
+            or ".." in parts
+            or ".." in PureWindowsPath(location).parts
+        )
+        if not outside and folder is not None:
+            target = (folder / location).resolve()
+            outside = not target.is_relative_to(folder.resolve())
+        if outside:
+            raise WorkloadError(
+                f"{name}: initializer {tensor.name!r} keeps its data at {location!r}, outside the model's folder; "
+                "refused. Move the file beside the model and save the model with a relative location"
+            )
+        if must_exist and folder is not None and not (folder / location).is_file():
+            raise WorkloadError(
+                f"{name}: the external data file {location!r} of initializer {tensor.name!r} is missing; put it "
+                "beside the model (to cost the graph without its weights: missing_weights='allow', --no-weights)"
+            )

@@ -1,0 +1,280 @@
+"""ONNX to `Workload`: bind the symbolic dims, walk the nodes in order, account for every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from workloads.errors import WorkloadError
+from workloads.formats import FORMATS, format_code, integer_code
+from workloads.onnx.binding import GraphInput, bind_dims
+from workloads.onnx.builder import Builder, Node, Value
+from workloads.onnx.dtypes import code_of_onnx
+from workloads.onnx.files import check_external_data, external_location, read_model
+from workloads.onnx.folding import LIMIT, fold
+from workloads.onnx.registry import HANDLERS, Handler
+from workloads.workload import Workload
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["BITS_KEY", "load_onnx", "node_name"]
+
+BITS_KEY = "dse.bits"
+"""Initializer metadata: the true width of values that sit in a wider container [bit]."""
+
+_SMALL = 1024
+_INTEGERS = {6, 7, 9, 2, 3}
+_DOMAINS = ("", "ai.onnx", "com.microsoft", "ai.onnx.ml", "pkg.onnxscript.torch_lib")
+
+
+def load_onnx(
+    source: str | Path | onnx.ModelProto,
+    *,
+    extra_ops: Mapping[str, Handler] | None = None,
+    free_ops: Collection[str] = (),
+    missing_weights: Literal["error", "allow"] = "error",
+    structure: bool = True,
+    **bind: int,
+) -> Workload:
+    """Turn an ONNX model into a workload; weights are never loaded.
+
+    Args:
+        source: A path to an .onnx file, or an `onnx.ModelProto`.
+        extra_ops: Handlers of further op types: op type to handler.
+        free_ops: Op types to count as free, with the shape of their first input.
+        missing_weights: What to do when external data is not there.
+        structure: Collapse decomposed chains and name the blocks (attention, FFN, norms).
+        **bind: Sizes of symbolic dims: the graph's own symbols, or the aliases `batch` and `seq`.
+
+    Returns:
+        The workload: one operator per node that runs, `folded` names of the nodes that compute constants.
+
+    Raises:
+        WorkloadError: The file, a dim or a node cannot be used; the message says which and what to do.
+
+    Example:
+        >>> from workloads.zoo import embedded_model
+        >>> work = load_onnx(embedded_model("vit-mnist"), batch=1)
+        >>> work.macs() > 1e6
+        True
+    """
+    model, name, folder = read_model(source)
+    check_external_data(model, name, folder, must_exist=missing_weights == "error")
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [_graph_input(item, name) for item in model.graph.input if item.name not in stored]
+    sizes = bind_dims(inputs, bind, name)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+    builder = Builder(opset=opset)
+    for item in inputs:
+        shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in item.dims)
+        role: Any = "kv_cache" if "past" in item.name or "cache" in item.name else "activation"
+        builder.values[item.name] = Value(item.name, shape, item.code, role=role)
+    for tensor in model.graph.initializer:
+        builder.values[tensor.name] = _initializer(tensor)
+    _walk(model, builder, name, {**HANDLERS, **(extra_ops or {})}, frozenset(free_ops))
+    workload = Workload(
+        name=Path(name).stem if folder is not None else name,
+        operators=tuple(builder.operators),
+        inputs=tuple(item.name for item in inputs),
+        outputs=tuple(item.name for item in model.graph.output),
+        folded=tuple(builder.folded),
+        bindings=sizes,
+    )
+    if not structure:
+        return workload
+    from workloads.structure import annotate
+
+    return annotate(workload)
+
+
+def _graph_input(item: Any, model: str) -> GraphInput:
+    if not item.type.HasField("tensor_type"):
+        raise WorkloadError(f"{model}: input {item.name!r} is not a tensor; only tensors are supported")
+    tensor = item.type.tensor_type
+    if not tensor.HasField("shape"):
+        raise WorkloadError(f"{model}: input {item.name!r} has no shape in the file; export it with a rank")
+    dims: list[int | str] = []
+    for position, dim in enumerate(tensor.shape.dim):
+        if dim.HasField("dim_value") and dim.dim_value > 0:
+            dims.append(int(dim.dim_value))
+        elif dim.HasField("dim_value") and dim.dim_value == 0 and "past" in item.name:
+            dims.append(0)
+        elif dim.HasField("dim_value"):
+            raise WorkloadError(
+                f"{model}: axis {position} of input {item.name!r} has the impossible size {dim.dim_value}; "
+                "export it with a positive size or a symbol"
+            )
+        else:
+            dims.append(dim.dim_param or f"{item.name}.{position}")
+    return GraphInput(item.name, code_of_onnx(tensor.elem_type, f"input {item.name!r}"), tuple(dims))
+
+
+def _initializer(tensor: Any) -> Value:
+    """Describe a stored tensor; read its data only where it is small and may carry a shape."""
+    shape = tuple(tensor.dims)
+    size = 1
+    for extent in shape:
+        size *= extent
+    data = None
+    if size <= (LIMIT if tensor.data_type in _INTEGERS else _SMALL) and external_location(tensor) is None:
+        from onnx import numpy_helper
+
+        data = numpy_helper.to_array(tensor)
+    code = code_of_onnx(tensor.data_type, f"initializer {tensor.name!r}")
+    value = Value(tensor.name, shape, code, data=data, constant=True, role="weight")
+    for entry in tensor.metadata_props:
+        if entry.key == BITS_KEY:
+            value.bits = float(entry.value)
+            value.stored = int(integer_code(int(entry.value)))
+    return value
+
+
+def node_name(proto: Any, index: int) -> str:
+    """Give the name of a node, or a unique one where the file has none."""
+    return proto.name or f"{proto.op_type}_{index}"
+
+
+def _walk(
+    model: onnx.ModelProto, builder: Builder, name: str, handlers: Mapping[str, Handler], free: frozenset[str]
+) -> None:
+    from onnx.helper import get_attribute_value
+
+    unknown: dict[str, list[str]] = {}
+    taken: set[str] = set()
+    for index, proto in enumerate(model.graph.node):
+        unique = node_name(proto, index)
+        if unique in taken:
+            unique = f"{unique}#{index}"
+        taken.add(unique)
+        node = Node(
+            unique,
+            proto.op_type,
+            "" if proto.domain == "ai.onnx" else proto.domain,
+            tuple(proto.input),
+            tuple(proto.output),
+            {attribute.name: get_attribute_value(attribute) for attribute in proto.attribute},
+        )
+        if any(builder.values[item].opaque for item in node.inputs if item in builder.values):
+            _mark_opaque(node, builder)
+        elif node.op_type in free:
+            _pass_through(node, builder)
+        elif node.op_type not in handlers and not _is_constant_source(node):
+            unknown.setdefault(f"{node.domain}::{node.op_type}" if node.domain else node.op_type, []).append(unique)
+            _mark_opaque(node, builder)
+        else:
+            _step(node, builder, handlers, proto)
+    if unknown:
+        listed = "; ".join(
+            f"{op_type} ({len(nodes)}: {', '.join(nodes[:3])}{', ...' if len(nodes) > 3 else ''})"
+            for op_type, nodes in sorted(unknown.items())
+        )
+        raise WorkloadError(
+            f"{name}: no handler for {listed}. Two ways out: describe the op with a handler "
+            "(load_onnx(..., extra_ops={'OpType': handler}), --extra-ops FILE.py), or count it as free, with the "
+            "shape of its first input (free_ops=['OpType'], --free-ops OpType)"
+        )
+
+
+def _mark_opaque(node: Node, builder: Builder) -> None:
+    for output in node.outputs:
+        if output:
+            builder.values[output] = Value(output, (), opaque=True)
+
+
+def _pass_through(node: Node, builder: Builder) -> None:
+    first = builder.value(node, 0)
+    for index, output in enumerate(node.outputs):
+        if output:
+            builder.put(node, first.shape, first.code, index)
+    handler = HANDLERS["Identity"]
+    handler(Node(node.name, node.op_type, node.domain, node.inputs[:1], node.outputs[:1], {}), builder)
+
+
+def _is_constant_source(node: Node) -> bool:
+    return node.op_type in _SOURCES
+
+
+def _step(node: Node, builder: Builder, handlers: Mapping[str, Handler], proto: Any) -> None:
+    """Describe one node: a constant source, a node that folds, or work that runs."""
+    if node.op_type in _SOURCES and node.op_type not in handlers:
+        _SOURCES[node.op_type](node, builder)
+        builder.folded.append(node.name)
+        return
+    values = [builder.value(node, index) if item else None for index, item in enumerate(node.inputs)]
+    present = [value for value in values if value is not None]
+    constant = bool(present) and all(value.constant for value in present)
+    if constant and all(value.data is not None for value in present):
+        arrays = fold(node, [None if value is None else value.data for value in values], proto, builder.opset)
+        if arrays is not None:
+            for output, array in zip(node.outputs, arrays, strict=False):
+                if output:
+                    builder.values[output] = _known(output, array)
+            builder.folded.append(node.name)
+            return
+    if not constant:
+        handlers[node.op_type](node, builder)
+        return
+    builder.quiet = True
+    handlers[node.op_type](node, builder)
+    builder.quiet = False
+    builder.folded.append(node.name)
+    for output in node.outputs:
+        if output:
+            builder.values[output].constant = True
+            builder.values[output].role = "weight"
+
+
+def _known(name: str, array: Any) -> Value:
+    """Describe a folded array."""
+    from onnx.helper import np_dtype_to_tensor_dtype
+
+    code = code_of_onnx(int(np_dtype_to_tensor_dtype(array.dtype)), name)
+    return Value(name, array.shape, code, data=array, constant=True, role="weight")
+
+
+def _constant(node: Node, builder: Builder) -> None:
+    from onnx import numpy_helper
+
+    attributes = node.attributes
+    if "value" in attributes:
+        builder.values[node.outputs[0]] = _initializer(attributes["value"])
+        builder.values[node.outputs[0]].name = builder.values[node.outputs[0]].root = node.outputs[0]
+        if builder.values[node.outputs[0]].data is None and attributes["value"].ByteSize() < LIMIT * 16:
+            builder.values[node.outputs[0]].data = numpy_helper.to_array(attributes["value"])
+        return
+    for key, dtype in (("value_int", np.int64), ("value_ints", np.int64), ("value_float", np.float32),
+                       ("value_floats", np.float32)):  # fmt: skip
+        if key in attributes:
+            builder.values[node.outputs[0]] = _known(node.outputs[0], np.asarray(attributes[key], dtype=dtype))
+            return
+    builder.put(node, (), format_code("string"), constant=True, role="weight")
+
+
+def _constant_of_shape(node: Node, builder: Builder) -> None:
+    shape = builder.known(node, 0, "shape").ravel().tolist()
+    fill = node.attributes.get("value")
+    from onnx import numpy_helper
+
+    array = np.zeros(1, np.float32) if fill is None else numpy_helper.to_array(fill)
+    code = format_code("fp32") if fill is None else code_of_onnx(fill.data_type, node.name)
+    value = builder.put(node, shape, code, constant=True, role="weight")
+    if value.size <= _SMALL:
+        value.data = np.broadcast_to(array.ravel()[:1], shape).copy() if shape else array.reshape(())
+
+
+def _shape(node: Node, builder: Builder) -> None:
+    value = builder.value(node, 0)
+    start, end = node.int("start"), node.int("end", value.rank)
+    shape = value.shape[slice(start, end)] if "start" in node.attributes or "end" in node.attributes else value.shape
+    builder.values[node.outputs[0]] = _known(node.outputs[0], np.asarray(shape, dtype=np.int64))
+
+
+def _size(node: Node, builder: Builder) -> None:
+    builder.values[node.outputs[0]] = _known(node.outputs[0], np.asarray(builder.value(node, 0).size, dtype=np.int64))
+
+
+_SOURCES = {"Constant": _constant, "ConstantOfShape": _constant_of_shape, "Shape": _shape, "Size": _size}

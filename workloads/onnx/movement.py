@@ -1,0 +1,339 @@
+"""Handlers of views (which cost nothing) and of operators that move data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from workloads.errors import WorkloadError
+from workloads.onnx.builder import Builder, Node, Value, broadcast_axes, index_names, plain
+from workloads.onnx.elementwise import broadcast_shape
+from workloads.operator import Axis, axis
+
+__all__ = [
+    "concat",
+    "expand",
+    "flatten",
+    "gather",
+    "gather_nd",
+    "identity",
+    "pad",
+    "reshape",
+    "resize",
+    "scatter",
+    "slice_",
+    "split",
+    "squeeze",
+    "tile",
+    "transpose",
+    "trilu",
+    "unsqueeze",
+]
+
+
+def _view(node: Node, builder: Builder, shape: Sequence[int]) -> None:
+    """Record an output that shares the input's memory."""
+    value = builder.value(node, 0)
+    output = builder.put(node, shape, value.code)
+    _inherit(value, output)
+    dims, before, after = _view_axes(value.shape, output.shape)
+    builder.emit(node, "view", dims, [builder.tensor(value, before)], [builder.tensor(output, after)], code=value.code)
+
+
+def _inherit(value: Value, output: Value) -> None:
+    """Keep the identity of a stored weight through a change of shape."""
+    if value.constant:
+        output.root, output.bits, output.stored = value.root, value.bits, value.stored
+        output.overhead_bits, output.chain = value.overhead_bits, value.chain
+
+
+def _view_axes(before: Sequence[int], after: Sequence[int]) -> tuple[dict[str, int], list[Axis], list[Axis]]:
+    """Write both shapes of a view as digits of one flat index: [n] -> [h, d] becomes n = d_size * h + d.
+
+    Where the two shapes cut the flat index at places that do not divide each other, axes are read whole.
+    """
+    cuts = sorted({1, *_suffix_products(before), *_suffix_products(after)})
+    if cuts[0] == 0 or any(upper % lower for lower, upper in zip(cuts, cuts[1:], strict=False)):
+        whole = [axis(extent=extent) for extent in before], [axis(extent=extent) for extent in after]
+        return {}, *whole
+    digits = list(zip(cuts, cuts[1:], strict=False))[::-1]
+    names = {low: f"i{position}" for position, (low, _) in enumerate(digits)}
+    dims = {names[low]: high // low for low, high in digits}
+
+    def axes(shape: Sequence[int]) -> list[Axis]:
+        result, low = [], math.prod(shape)
+        for extent in shape:
+            low //= extent
+            inside = [(start // low, names[start]) for start, end in digits if start >= low and end <= low * extent]
+            result.append(axis(*inside) if inside and extent > 1 else axis(extent=extent))
+        return result
+
+    return dims, axes(before), axes(after)
+
+
+def _suffix_products(shape: Sequence[int]) -> list[int]:
+    products, product = [], 1
+    for extent in reversed(shape):
+        product *= extent
+        products.append(product)
+    return products
+
+
+def identity(node: Node, builder: Builder) -> None:
+    """Identity and Dropout at inference."""
+    _view(node, builder, builder.value(node, 0).shape)
+    for index in range(1, len(node.outputs)):
+        if node.outputs[index]:  # the mask of Dropout: unused at inference
+            builder.put(node, builder.value(node, 0).shape, builder.value(node, 0).code, index, constant=True)
+
+
+def reshape(node: Node, builder: Builder) -> None:
+    """Reshape to a shape that is known before run time."""
+    value = builder.value(node, 0)
+    wanted = node.ints("shape") if "shape" in node.attributes else builder.known(node, 1, "shape").ravel().tolist()
+    keep_zero = bool(node.int("allowzero"))
+    try:
+        shape = [int(e) if e or keep_zero else value.shape[i] for i, e in enumerate(wanted)]
+    except IndexError:
+        raise WorkloadError(f"node {node.name!r} (Reshape): {list(wanted)} copies an axis that {value.shape} has not") from None
+    if -1 in shape:
+        rest = math.prod(extent for extent in shape if extent != -1)
+        shape[shape.index(-1)] = value.size // rest if rest else 0
+    if math.prod(shape) != value.size:
+        raise WorkloadError(
+            f"node {node.name!r} (Reshape): {value.shape} has {value.size} values, {list(wanted)} has "
+            f"{math.prod(shape)}; the file fixes a size that was bound differently"
+        )
+    _view(node, builder, shape)
+
+
+def flatten(node: Node, builder: Builder) -> None:
+    """Flatten to a matrix."""
+    value = builder.value(node, 0)
+    position = node.int("axis", 1) % (value.rank + 1) if node.int("axis", 1) < 0 else node.int("axis", 1)
+    _view(node, builder, (math.prod(value.shape[:position]), math.prod(value.shape[position:])))
+
+
+def _axes_given(node: Node, builder: Builder) -> list[int] | None:
+    if "axes" in node.attributes:
+        return list(node.ints("axes"))
+    if builder.optional(node, 1) is not None:
+        return [int(item) for item in builder.known(node, 1, "axes").ravel()]
+    return None
+
+
+def squeeze(node: Node, builder: Builder) -> None:
+    """Drop axes of extent one."""
+    value = builder.value(node, 0)
+    axes = _axes_given(node, builder)
+    dropped = {a % value.rank for a in axes} if axes is not None else {i for i, e in enumerate(value.shape) if e == 1}
+    _view(node, builder, [extent for position, extent in enumerate(value.shape) if position not in dropped])
+
+
+def unsqueeze(node: Node, builder: Builder) -> None:
+    """Insert axes of extent one."""
+    value = builder.value(node, 0)
+    axes = _axes_given(node, builder) or []
+    rank = value.rank + len(axes)
+    inserted = {position % rank for position in axes}
+    extents = iter(value.shape)
+    _view(node, builder, [1 if position in inserted else next(extents) for position in range(rank)])
+
+
+def transpose(node: Node, builder: Builder) -> None:
+    """Transpose moves every value once (of a constant: folded, and the stored weight keeps its name)."""
+    value = builder.value(node, 0)
+    order = node.ints("perm", tuple(reversed(range(value.rank))))
+    names = index_names(value.rank)
+    output = builder.put(node, [value.shape[position] for position in order], value.code)
+    _inherit(value, output)
+    builder.emit(
+        node,
+        "move",
+        dict(zip(names, value.shape, strict=True)),
+        [builder.tensor(value, [plain(name) for name in names])],
+        [builder.tensor(output, [plain(names[position]) for position in order])],
+        code=value.code,
+    )
+
+
+def concat(node: Node, builder: Builder) -> None:
+    """Concat copies its inputs side by side."""
+    values = [builder.value(node, index) for index, name in enumerate(node.inputs) if name]
+    rank = values[0].rank
+    position = node.int("axis") % rank if rank else 0
+    shape = list(values[0].shape)
+    shape[position] = sum(value.shape[position] for value in values)
+    output = builder.put(node, shape, values[0].code)
+    _emit_parts(node, builder, position, inputs=values, outputs=[output])
+
+
+def split(node: Node, builder: Builder) -> None:
+    """Split copies the parts out."""
+    value = builder.value(node, 0)
+    position = node.int("axis") % value.rank
+    if "split" in node.attributes:
+        parts: Sequence[int] = node.ints("split")
+    elif builder.optional(node, 1) is not None:
+        parts = [int(item) for item in builder.known(node, 1, "split sizes").ravel()]
+    else:
+        number = node.int("num_outputs", len(node.outputs))
+        each = -(-value.shape[position] // number)
+        parts = [min(each, value.shape[position] - each * i) for i in range(number)]
+    outputs = []
+    for index, part in enumerate(parts):
+        shape = [*value.shape[:position], part, *value.shape[position + 1 :]]
+        outputs.append(builder.put(node, shape, value.code, index))
+    _emit_parts(node, builder, position, inputs=[value], outputs=outputs)
+
+
+def _emit_parts(node: Node, builder: Builder, position: int, inputs: list[Value], outputs: list[Value]) -> None:
+    """Emit a copy whose tensors differ along one axis, which each reads or writes whole."""
+    names = index_names(inputs[0].rank)
+    dims = {name: extent for i, (name, extent) in enumerate(zip(names, inputs[0].shape, strict=True)) if i != position}
+
+    def axes(value: Value) -> list[Axis]:
+        return [axis(extent=value.shape[i]) if i == position else plain(names[i]) for i in range(len(names))]
+
+    sources = [builder.tensor(value, axes(value)) for value in inputs]
+    targets = [builder.tensor(value, axes(value)) for value in outputs]
+    builder.emit(node, "move", dims, sources, targets, code=inputs[0].code)
+
+
+def slice_(node: Node, builder: Builder) -> None:
+    """Slice reads the strided part of its input and copies it."""
+    value = builder.value(node, 0)
+    if "starts" in node.attributes:
+        starts, ends = node.ints("starts"), node.ints("ends")
+        axes, steps = node.ints("axes", range(len(starts))), (1,) * len(starts)
+    else:
+        starts = tuple(builder.known(node, 1, "starts").ravel().tolist())
+        ends = tuple(builder.known(node, 2, "ends").ravel().tolist())
+        given = builder.optional(node, 3)
+        axes = tuple(range(len(starts))) if given is None else tuple(builder.known(node, 3, "axes").ravel().tolist())
+        given = builder.optional(node, 4)
+        steps = (1,) * len(starts) if given is None else tuple(builder.known(node, 4, "steps").ravel().tolist())
+    names = index_names(value.rank)
+    shape = list(value.shape)
+    read = [plain(name) for name in names]
+    for start, end, position, step in zip(starts, ends, axes, steps, strict=True):
+        position %= value.rank
+        chosen = range(*slice(start, end, step).indices(value.shape[position]))
+        shape[position] = len(chosen)
+        if len(chosen) != value.shape[position]:
+            low = min(chosen[0], chosen[-1]) if len(chosen) else 0
+            read[position] = axis((abs(step), names[position]), offset=low, extent=value.shape[position])
+    output = builder.put(node, shape, value.code)
+    written = [plain(name) for name in names]
+    dims = dict(zip(names, shape, strict=True))
+    builder.emit(node, "move", dims, [builder.tensor(value, read)], [builder.tensor(output, written)], code=value.code)
+
+
+def gather(node: Node, builder: Builder) -> None:
+    """Gather reads at most one row per index; of an embedding table that is a small, touched part."""
+    value, indices = builder.value(node, 0), builder.value(node, 1)
+    position = node.int("axis") % value.rank
+    kept = [f"j{i}" for i in range(value.rank)]
+    index_dims = index_names(indices.rank)
+    shape = (*value.shape[:position], *indices.shape, *value.shape[position + 1 :])
+    output = builder.put(node, shape, value.code)
+    dims = dict(zip(index_dims, indices.shape, strict=True))
+    dims |= {kept[i]: extent for i, extent in enumerate(value.shape) if i != position}
+    rows = [axis(extent=value.shape[i]) if i == position else plain(kept[i]) for i in range(value.rank)]
+    touched = min(1.0, indices.size / value.shape[position]) if value.shape[position] else 1.0
+    after = [plain(kept[i]) for i in range(position)] + [plain(name) for name in index_dims]
+    after += [plain(kept[i]) for i in range(position + 1, value.rank)]
+    inputs = [builder.tensor(value, rows, touched), builder.tensor(indices, [plain(name) for name in index_dims])]
+    builder.emit(node, "gather", dims, inputs, [builder.tensor(output, after)], code=value.code)
+
+
+def gather_nd(node: Node, builder: Builder) -> None:
+    """GatherND and GatherElements: as many values as the output has."""
+    value, indices = builder.value(node, 0), builder.value(node, 1)
+    if node.op_type == "GatherElements":
+        shape = indices.shape
+    else:
+        batch = node.int("batch_dims")
+        shape = (*indices.shape[:-1], *value.shape[batch + indices.shape[-1] :])
+    output = builder.put(node, shape, value.code)
+    names = index_names(output.rank)
+    touched = min(1.0, output.size / value.size) if value.size else 1.0
+    inputs = [
+        builder.tensor(value, [axis(extent=extent) for extent in value.shape], touched),
+        builder.tensor(indices, [axis(extent=extent) for extent in indices.shape]),
+    ]
+    outputs = [builder.tensor(output, [plain(name) for name in names])]
+    builder.emit(node, "gather", dict(zip(names, output.shape, strict=True)), inputs, outputs, code=value.code)
+
+
+def scatter(node: Node, builder: Builder) -> None:
+    """ScatterND and ScatterElements: a copy of the data with the updates written over it."""
+    value, indices, updates = (builder.value(node, index) for index in range(3))
+    names = index_names(value.rank)
+    output = builder.put(node, value.shape, value.code)
+    whole = [[axis(extent=extent) for extent in other.shape] for other in (indices, updates)]
+    inputs = [
+        builder.tensor(value, [plain(name) for name in names]),
+        builder.tensor(indices, whole[0]),
+        builder.tensor(updates, whole[1]),
+    ]
+    outputs = [builder.tensor(output, [plain(name) for name in names])]
+    builder.emit(node, "move", dict(zip(names, value.shape, strict=True)), inputs, outputs, code=value.code)
+
+
+def expand(node: Node, builder: Builder) -> None:
+    """Expand broadcasts into memory."""
+    value = builder.value(node, 0)
+    wanted = tuple(int(extent) for extent in builder.known(node, 1, "shape").ravel())
+    _emit_copy(node, builder, value, broadcast_shape(node, [value.shape, wanted]))
+
+
+def tile(node: Node, builder: Builder) -> None:
+    """Tile repeats its input."""
+    value = builder.value(node, 0)
+    repeats = [int(item) for item in builder.known(node, 1, "repeats").ravel()]
+    _emit_copy(node, builder, value, [extent * times for extent, times in zip(value.shape, repeats, strict=True)])
+
+
+def _emit_copy(node: Node, builder: Builder, value: Value, shape: Sequence[int]) -> None:
+    """Emit a copy that reads its input once and writes every value of the output."""
+    output = builder.put(node, shape, value.code)
+    names = index_names(output.rank)
+    axes = broadcast_axes(value.shape, names, output.shape)
+    inputs = [builder.tensor(value, axes)]
+    outputs = [builder.tensor(output, [plain(name) for name in names])]
+    builder.emit(node, "move", dict(zip(names, output.shape, strict=True)), inputs, outputs, code=value.code)
+
+
+def pad(node: Node, builder: Builder) -> None:
+    """Pad copies its input into a larger tensor."""
+    value = builder.value(node, 0)
+    pads = node.ints("pads") if "pads" in node.attributes else builder.known(node, 1, "pads").ravel().tolist()
+    given = builder.optional(node, 3)
+    axes = range(value.rank) if given is None else [a % value.rank for a in builder.known(node, 3, "axes").ravel().tolist()]
+    shape = list(value.shape)
+    for i, position in enumerate(axes):
+        shape[position] += int(pads[i]) + int(pads[i + len(axes)])
+    _emit_copy(node, builder, value, shape)
+
+
+def resize(node: Node, builder: Builder) -> None:
+    """Resize and Upsample: every output value is written; sizes or scales are known before run time."""
+    value = builder.value(node, 0)
+    sizes = builder.optional(node, 3)
+    if sizes is not None and sizes.size:
+        shape = [int(extent) for extent in builder.known(node, 3, "sizes").ravel()]
+    else:
+        scales = node.attributes.get("scales")
+        if scales is None:
+            scales = builder.known(node, 2 if node.op_type == "Resize" else 1, "scales").ravel()
+        shape = [int(np.floor(extent * float(scale))) for extent, scale in zip(value.shape, scales, strict=True)]
+    _emit_copy(node, builder, value, shape)
+
+
+def trilu(node: Node, builder: Builder) -> None:
+    """Trilu copies one triangle."""
+    value = builder.value(node, 0)
+    _emit_copy(node, builder, value, value.shape)
