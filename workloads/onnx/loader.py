@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -162,11 +162,9 @@ def _walk(
             _mark_opaque(node, builder)
         elif node.op_type in free:
             _pass_through(node, builder)
-        elif node.op_type not in handlers and not _is_constant_source(node):
+        elif not _step(node, builder, handlers, proto):
             unknown.setdefault(f"{node.domain}::{node.op_type}" if node.domain else node.op_type, []).append(unique)
             _mark_opaque(node, builder)
-        else:
-            _step(node, builder, handlers, proto)
     if unknown:
         listed = "; ".join(
             f"{op_type} ({len(nodes)}: {', '.join(nodes[:3])}{', ...' if len(nodes) > 3 else ''})"
@@ -194,30 +192,22 @@ def _pass_through(node: Node, builder: Builder) -> None:
     handler(Node(node.name, node.op_type, node.domain, node.inputs[:1], node.outputs[:1], {}), builder)
 
 
-def _is_constant_source(node: Node) -> bool:
-    return node.op_type in _SOURCES
-
-
-def _step(node: Node, builder: Builder, handlers: Mapping[str, Handler], proto: Any) -> None:
-    """Describe one node: a constant source, a node that folds, or work that runs."""
+def _step(node: Node, builder: Builder, handlers: Mapping[str, Handler], proto: Any) -> bool:
+    """Describe one node: a constant source, a node that folds, or work that runs. False: nobody can."""
     if node.op_type in _SOURCES and node.op_type not in handlers:
         _SOURCES[node.op_type](node, builder)
         builder.folded.append(node.name)
-        return
+        return True
     values = [builder.value(node, index) if item else None for index, item in enumerate(node.inputs)]
     present = [value for value in values if value is not None]
     constant = bool(present) and all(value.constant for value in present)
-    if constant and all(value.data is not None for value in present):
-        arrays = fold(node, [None if value is None else value.data for value in values], proto, builder.opset)
-        if arrays is not None:
-            for output, array in zip(node.outputs, arrays, strict=False):
-                if output:
-                    builder.values[output] = _known(output, array)
-            builder.folded.append(node.name)
-            return
+    if constant and _folds(node, values, builder, proto):
+        return True
+    if node.op_type not in handlers:
+        return False
     if not constant:
         handlers[node.op_type](node, builder)
-        return
+        return True
     builder.quiet = True
     handlers[node.op_type](node, builder)
     builder.quiet = False
@@ -226,6 +216,21 @@ def _step(node: Node, builder: Builder, handlers: Mapping[str, Handler], proto: 
         if output:
             builder.values[output].constant = True
             builder.values[output].role = "weight"
+    return True
+
+
+def _folds(node: Node, values: Sequence[Value | None], builder: Builder, proto: Any) -> bool:
+    """Evaluate the node if all its inputs are known; say whether that worked."""
+    if any(value is not None and value.data is None for value in values):
+        return False
+    arrays = fold(node, [None if value is None else value.data for value in values], proto, builder.opset)
+    if arrays is None:
+        return False
+    for output, array in zip(node.outputs, arrays, strict=False):
+        if output:
+            builder.values[output] = _known(output, array)
+    builder.folded.append(node.name)
+    return True
 
 
 def _known(name: str, array: Any) -> Value:

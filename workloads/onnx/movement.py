@@ -20,6 +20,7 @@ __all__ = [
     "gather_nd",
     "identity",
     "pad",
+    "range_",
     "reshape",
     "resize",
     "scatter",
@@ -331,6 +332,12 @@ def resize(node: Node, builder: Builder) -> None:
             scales = builder.known(node, 2 if node.op_type == "Resize" else 1, "scales").ravel()
         shape = [int(np.floor(extent * float(scale))) for extent, scale in zip(value.shape, scales, strict=True)]
     _emit_copy(node, builder, value, shape)
+
+
+def range_(node: Node, builder: Builder) -> None:
+    """Range between limits that are known before run time."""
+    start, limit, delta = (float(builder.known(node, index, "limits").item()) for index in range(3))
+    builder.put(node, (max(0, math.ceil((limit - start) / delta)),), builder.value(node, 0).code)
 
 
 def trilu(node: Node, builder: Builder) -> None:

@@ -45,6 +45,7 @@ HANDLERS: dict[str, Handler] = {
     "MaxPool": products.pool,
     "Pad": movement.pad,
     "QuantizeLinear": quantized.quantize_linear,
+    "Range": movement.range_,
     "Reshape": movement.reshape,
     "Resize": movement.resize,
     "ScatterElements": movement.scatter,
