@@ -81,7 +81,7 @@ def load_onnx(
         operators=tuple(builder.operators),
         inputs=tuple(item.name for item in inputs),
         outputs=tuple(item.name for item in model.graph.output),
-        folded=tuple(builder.folded),
+        folded=_folded(builder),
         bindings=sizes,
     )
     if not structure:
@@ -89,6 +89,12 @@ def load_onnx(
     from workloads.structure import annotate
 
     return annotate(workload)
+
+
+def _folded(builder: Builder) -> tuple[str, ...]:
+    """List the nodes that compute constants; a node that dequantizes a stored weight runs, so it is not among them."""
+    running = {node for op in builder.operators for node in op.nodes}
+    return tuple(node for node in builder.folded if node not in running)
 
 
 def _graph_input(item: Any, model: str) -> GraphInput:

@@ -99,3 +99,5 @@ def matmul_nbits(node: Node, builder: Builder) -> None:
         if product.kind == "matmul":
             extra = () if bias is None else (builder.tensor(bias, [plain("n")]),)
             builder.operators[index] = replace(product, op_type=node.op_type, inputs=product.inputs + extra)
+        else:  # the dequantization inside the kernel: no node of its own
+            builder.operators[index] = replace(product, nodes=())
