@@ -1,13 +1,14 @@
 # Two environments. `.venv` holds the core alone, so that the demo proves what a plain `pip install` gives: no torch,
 # no test tools. `.venv-dev` adds the extras. Each is rebuilt when pyproject.toml or constraints.txt changes.
-# pip compiles to bytecode while installing: --no-compile halves the install of the core (29 s to 15 s), but then
-# every start pays 2 s more wherever PYTHONDONTWRITEBYTECODE is set, as in many containers.
+# --no-compile halves the install of the core (29 s to 15 s): Python compiles what is imported, when it is imported.
+# It must be allowed to keep that, or every start pays 2 s again; many containers forbid it by this variable.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 # Test processes; the suite is CPU-bound, so one a core.
 WORKERS ?= 2
 
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP_INSTALL := -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 PACKAGES := workloads hwmodels dse
 DEV := .venv-dev/bin
 
