@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +21,7 @@ from workloads.workload import Workload
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["BITS_KEY", "load_onnx", "node_name"]
+__all__ = ["BITS_KEY", "load_onnx", "named_nodes"]
 
 BITS_KEY = "dse.bits"
 """Initializer metadata: the true width of values that sit in a wider container [bit]."""
@@ -139,9 +139,15 @@ def _initializer(tensor: Any) -> Value:
     return value
 
 
-def node_name(proto: Any, index: int) -> str:
-    """Give the name of a node, or a unique one where the file has none."""
-    return proto.name or f"{proto.op_type}_{index}"
+def named_nodes(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.NodeProto]]:
+    """Give every node with a name that is unique in the graph."""
+    taken: set[str] = set()
+    for index, proto in enumerate(model.graph.node):
+        unique = proto.name or f"{proto.op_type}_{index}"
+        if unique in taken:
+            unique = f"{unique}#{index}"
+        taken.add(unique)
+        yield unique, proto
 
 
 def _walk(
@@ -150,12 +156,7 @@ def _walk(
     from onnx.helper import get_attribute_value
 
     unknown: dict[str, list[str]] = {}
-    taken: set[str] = set()
-    for index, proto in enumerate(model.graph.node):
-        unique = node_name(proto, index)
-        if unique in taken:
-            unique = f"{unique}#{index}"
-        taken.add(unique)
+    for unique, proto in named_nodes(model):
         node = Node(
             unique,
             proto.op_type,

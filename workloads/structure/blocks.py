@@ -89,16 +89,14 @@ def _inherited(workload: Workload, anchors: dict[str, str]) -> dict[str, str]:
     """Let every other operator follow the operator whose result it works on."""
     blocks: dict[str, str] = {}
     producers = workload.producers()
+    order = {op.name: position for position, op in enumerate(workload.operators)}
     for op in workload.operators:
         if op.name in anchors:
             blocks[op.name] = anchors[op.name]
             continue
-        block = "embed"
-        for tensor in op.inputs:
-            above = producers.get(tensor.name)
-            if above is not None and blocks[above.name] != "embed":
-                block = _parent(blocks[above.name], op)
-                break
+        above = [producers[tensor.name].name for tensor in op.inputs if tensor.name in producers]
+        latest = max(above, key=order.__getitem__, default=None)  # a residual sum belongs to the branch that ends in it
+        block = "embed" if latest is None else _parent(blocks[latest], op)
         if op.kind == "convert" and op.inputs[0].role == "weight":
             block = _reader_block(workload, op, anchors)
         blocks[op.name] = block
@@ -107,7 +105,7 @@ def _inherited(workload: Workload, anchors: dict[str, str]) -> dict[str, str]:
 
 def _parent(block: str, op: Operator) -> str:
     """Put a norm beside, everything else into, the block above it."""
-    if op.kind != "norm":
+    if op.kind != "norm" or block == "embed":
         return block
     parts = block.split(".")
     return ".".join(parts[:3]) + ".norm" if parts[0] == "layer" else f"{parts[0]}.norm"
