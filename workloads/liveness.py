@@ -2,41 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from workloads.operator import Num, Operator
+from workloads.identity import axes_identity, dims_identity, identity
+from workloads.operator import Num, Operator, Tensor, is_batch
 from workloads.workload import Workload
 
 __all__ = ["activation_peak_bytes", "peak_bytes"]
 
 
-def peak_bytes(workload: Workload) -> Num:
+def peak_bytes(workload: Workload, on_chip: Collection[str] = ()) -> Num:
     """Give the peak memory of one execution: all weights, plus the largest sum of live activations [B].
 
-    A view shares the buffer of its input. Inputs live from the start; outputs live to the end. Tensors inside a fused
-    group count like any other: a fused kernel needs them only in part, so the peak is an upper bound there.
+    A view shares the buffer of its input. Inputs live from the start; outputs live to the end.
+
+    Args:
+        workload: Its numbers may be batches of shape (n_points,).
+        on_chip: Names of activations that never reach memory: inside a fused kernel. By default they count like any
+            other, and the peak is an upper bound.
     """
-    return workload.weight_bytes() + activation_peak_bytes(workload)
+    return workload.weight_bytes() + activation_peak_bytes(workload, on_chip)
 
 
-def activation_peak_bytes(workload: Workload) -> Num:
+def activation_peak_bytes(workload: Workload, on_chip: Collection[str] = ()) -> Num:
     """Give the largest sum of activations (and KV cache) that are live at once [B]."""
     buffer_of = _buffers(workload.operators)
     frees = _frees(workload, buffer_of)
-    sizes = _outside(workload.operators, buffer_of)
-    live: Num = sum(sizes.values(), start=0.0)
-    peak = live
+    live = _LiveSet()
+    for name, (tensor, op) in _outside(workload.operators, buffer_of).items():
+        if name not in on_chip:
+            live.add(name, tensor, op.dims)
     for op, freed in zip(workload.operators, frees, strict=True):
         for tensor in op.outputs:
-            if buffer_of[tensor.name] == tensor.name:
-                sizes[tensor.name] = tensor.stored_bytes(op.dims)
-                live = live + sizes[tensor.name]
-        peak = _larger(peak, live)
-        for root in freed:
-            live = live - sizes[root]
-    return peak
+            if buffer_of[tensor.name] == tensor.name and tensor.name not in on_chip:
+                live.add(tensor.name, tensor, op.dims)
+        if freed:
+            live.note()  # the set grows until something is freed: only here can a peak be
+            for name in freed:
+                live.remove(name)
+    live.note()
+    return live.peak()
+
+
+@dataclass(slots=True)
+class _LiveSet:
+    """The live buffers as a number and a multiset of batches; it changes while the workload is walked.
+
+    Equal layers have equal live sets, so a batch is summed once per distinct set and not once per operator: 30 times
+    fewer array operations for twelve layers.
+    """
+
+    scalar: float = 0.0
+    counts: dict[Hashable, int] = field(default_factory=dict)
+    batches: dict[Hashable, Num] = field(default_factory=dict)
+    sizes: dict[str, float] = field(default_factory=dict)
+    keys: dict[str, Hashable] = field(default_factory=dict)
+    noted: dict[frozenset[tuple[Hashable, int]], float] = field(default_factory=dict)
+
+    def add(self, name: str, tensor: Tensor, dims: Mapping[str, Num]) -> None:
+        key = _size_identity(tensor, dims)
+        if key not in self.batches:
+            size = tensor.stored_bytes(dims)
+            if not is_batch(size):
+                self.sizes[name] = float(size)
+                self.scalar += float(size)
+                return
+            self.batches[key] = size
+        self.keys[name] = key
+        self.counts[key] = self.counts.get(key, 0) + 1
+
+    def remove(self, name: str) -> None:
+        self.scalar -= self.sizes.pop(name, 0.0)
+        key = self.keys.pop(name, None)
+        if key is not None:
+            self.counts[key] -= 1
+            if not self.counts[key]:
+                del self.counts[key]
+
+    def note(self) -> None:
+        live = frozenset(self.counts.items())
+        self.noted[live] = max(self.noted.get(live, 0.0), self.scalar)
+
+    def peak(self) -> Num:
+        largest: Num = 0.0
+        for live, scalar in self.noted.items():
+            total: Num = scalar
+            for key, count in live:
+                total = total + (self.batches[key] if count == 1 else count * self.batches[key])
+            largest = np.maximum(largest, total) if is_batch(largest) or is_batch(total) else max(largest, total)
+        return largest
 
 
 def _buffers(operators: Sequence[Operator]) -> dict[str, str]:
@@ -55,15 +112,15 @@ def _buffers(operators: Sequence[Operator]) -> dict[str, str]:
     return buffer_of
 
 
-def _outside(operators: Sequence[Operator], buffer_of: dict[str, str]) -> dict[str, Num]:
-    """Give the size of every activation that no operator writes [B]."""
+def _outside(operators: Sequence[Operator], buffer_of: dict[str, str]) -> dict[str, tuple[Tensor, Operator]]:
+    """Give every activation that no operator writes, with its first reader."""
     written = {tensor.name for op in operators for tensor in op.outputs}
-    sizes: dict[str, Num] = {}
+    found: dict[str, tuple[Tensor, Operator]] = {}
     for op in operators:
         for tensor in op.inputs:
-            if tensor.name in buffer_of and tensor.name not in written and tensor.name not in sizes:
-                sizes[tensor.name] = tensor.stored_bytes(op.dims)
-    return sizes
+            if tensor.name in buffer_of and tensor.name not in written:
+                found.setdefault(tensor.name, (tensor, op))
+    return found
 
 
 def _frees(workload: Workload, buffer_of: dict[str, str]) -> list[list[str]]:
@@ -81,5 +138,7 @@ def _frees(workload: Workload, buffer_of: dict[str, str]) -> list[list[str]]:
     return frees
 
 
-def _larger(a: Num, b: Num) -> Num:
-    return np.maximum(a, b) if isinstance(a, np.ndarray) or isinstance(b, np.ndarray) else max(a, b)
+def _size_identity(tensor: Tensor, dims: Mapping[str, Num]) -> Hashable:
+    used = {name: dims[name] for axis in tensor.axes for _, name in axis.terms}
+    widths = (identity(tensor.bits), identity(tensor.density), identity(tensor.overhead_bits))
+    return (axes_identity(tensor.axes), dims_identity(used), widths)

@@ -1,0 +1,27 @@
+"""What it costs: devices as cited data, and the cost of a workload on them."""
+
+from hwmodels.cost import Cost
+from hwmodels.costing import OperatorCost, breakdown, breakdown_records, evaluate, fits, largest_batch
+from hwmodels.roofline import Citation, MemoryLevel, RooflineDevice
+from hwmodels.specs import load, names
+from hwmodels.step import Device, Step
+from hwmodels.units import format_si, parse_quantity
+
+__all__ = [
+    "Citation",
+    "Cost",
+    "Device",
+    "MemoryLevel",
+    "OperatorCost",
+    "RooflineDevice",
+    "Step",
+    "breakdown",
+    "breakdown_records",
+    "evaluate",
+    "fits",
+    "format_si",
+    "largest_batch",
+    "load",
+    "names",
+    "parse_quantity",
+]

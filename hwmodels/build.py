@@ -1,0 +1,177 @@
+"""From a checked device file to a `RooflineDevice`: what spans several fields is checked here."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwmodels.fusion import FUSIONS
+from hwmodels.native import native_codes, tabulate
+from hwmodels.roofline import Citation, MemoryLevel, RooflineDevice
+from hwmodels.schema import DeviceSpec, Table
+from workloads.errors import SpecError, nearest
+from workloads.formats import FORMATS
+from workloads.operator import PATTERNS
+
+__all__ = ["arithmetic_energy_nodes", "build_device"]
+
+_FORMAT_NAMES = tuple(entry.name for entry in FORMATS)
+
+
+def build_device(spec: DeviceSpec, origin: str) -> RooflineDevice:
+    """Build a device from its checked file.
+
+    Args:
+        spec: The file.
+        origin: Its name, for messages.
+
+    Raises:
+        SpecError: A name that does not exist, or fields that contradict each other.
+    """
+    _check_names(origin, "matrix.peak", spec.matrix.peak, _FORMAT_NAMES)
+    _check_names(origin, "kernels.fuses", spec.kernels.fuses, FUSIONS)
+    if "fp32" not in spec.matrix.peak:
+        raise SpecError(f'{origin}: field matrix.peak.fp32: missing; every device has one: fp32 = "19.5 TFLOP/s"')
+    native = native_codes(spec.matrix.peak)
+    return RooflineDevice(
+        name=spec.name,
+        kind=spec.kind,
+        vendor=spec.vendor,
+        process=spec.process,
+        cores=spec.cores,
+        threads=spec.threads,
+        matrix_flops_per_cycle=_matrix_peaks(spec, native, origin) / spec.matrix.clock,
+        native=native,
+        matrix_hz=spec.matrix.clock,
+        vector_flops_per_cycle=spec.vector.peak / spec.vector.clock,
+        vector_hz=spec.vector.clock,
+        vector_kinds={} if spec.vector_peaks is None else dict(spec.vector_peaks.peak),
+        j_per_flop=_energies(spec, native, origin),
+        memory=_levels(spec, origin),
+        launch_s=spec.launch.overhead,
+        tdp_w=spec.power.tdp,
+        static_w=spec.power.static,
+        static_memory_share=_share(spec, origin),
+        fuses=tuple(spec.kernels.fuses),
+        exploits=() if spec.sparsity is None else tuple(spec.sparsity.speedup),
+        efficiency=_efficiencies(spec, origin),
+        sources=_citations(spec),
+    )
+
+
+def _check_names(origin: str, where: str, found: Iterable[str], known: Iterable[str]) -> None:
+    known = tuple(known)
+    for name in found:
+        if name not in known:
+            raise SpecError(f"{origin}: field {where}: unknown name {name!r}; {nearest(name, known)}")
+
+
+def _matrix_peaks(spec: DeviceSpec, native: NDArray[np.int64], origin: str) -> NDArray[np.float64]:
+    """Tabulate the matrix peaks by format and sparsity pattern [FLOP/s]."""
+    dense = tabulate(spec.matrix.peak, native, missing=0.0)
+    peaks = np.repeat(dense[:, None], len(PATTERNS), axis=1)
+    if spec.sparsity is not None:
+        _check_names(origin, "sparsity.speedup", spec.sparsity.speedup, PATTERNS)
+        _check_names(origin, "sparsity.formats", spec.sparsity.formats, spec.matrix.peak)
+        sparse = np.array([code >= 0 and _FORMAT_NAMES[code] in spec.sparsity.formats for code in native])
+        for pattern, speedup in spec.sparsity.speedup.items():
+            if not 1 <= speedup < float("inf"):
+                raise SpecError(f"{origin}: field sparsity.speedup.{pattern}: found {speedup}; it is at least 1")
+            peaks[sparse, PATTERNS.index(pattern)] *= speedup
+    return peaks
+
+
+def _levels(spec: DeviceSpec, origin: str) -> tuple[MemoryLevel, ...]:
+    if not spec.memory or spec.memory[-1].bandwidth is None:
+        raise SpecError(
+            f"{origin}: field memory: the last level is the outermost and needs a bandwidth: "
+            'bandwidth = "3.35 TB/s" (list the levels innermost first)'
+        )
+    _check_names(origin, "memory_energy.increment", spec.memory_energy.increment, [level.name for level in spec.memory])
+    missing = [level.name for level in spec.memory if level.name not in spec.memory_energy.increment]
+    if missing:
+        raise SpecError(f'{origin}: field memory_energy.increment.{missing[0]}: missing; add it: "1.59 pJ/bit"')
+    return tuple(
+        MemoryLevel(level.name, level.capacity, level.bandwidth or 0.0, spec.memory_energy.increment[level.name])
+        for level in spec.memory
+    )
+
+
+def _energies(spec: DeviceSpec, native: NDArray[np.int64], origin: str) -> NDArray[np.float64]:
+    """Tabulate the arithmetic energy by format [J/FLOP]."""
+    table = spec.arithmetic_energy
+    _check_names(origin, "arithmetic_energy.per_flop", table.per_flop, _FORMAT_NAMES)
+    energies: dict[str, float] = {}
+    if table.node is not None:
+        nodes = arithmetic_energy_nodes()
+        node = f"{table.node * 1e9:g}"
+        if node not in nodes:
+            raise SpecError(
+                f"{origin}: field arithmetic_energy.node: no rows for {node} nm; there are {', '.join(nodes)} nm, "
+                "or give per_flop numbers"
+            )
+        energies.update(nodes[node])
+    energies.update(table.per_flop)
+    missing = [name for name in spec.matrix.peak if name not in energies]
+    if missing:
+        raise SpecError(
+            f"{origin}: field arithmetic_energy.per_flop.{missing[0]}: missing; add it "
+            f'({missing[0]} = "0.36 pJ/FLOP"), or a node of tables/arithmetic_energy.csv that has it'
+        )
+    return tabulate(energies, native, missing=0.0)
+
+
+@lru_cache(maxsize=1)
+def arithmetic_energy_nodes() -> Mapping[str, Mapping[str, float]]:
+    """Give the arithmetic energies of tables/arithmetic_energy.csv by node [nm] and format [J/FLOP].
+
+    Example:
+        >>> arithmetic_energy_nodes()["7"]["fp16"]
+        3.6e-13
+    """
+    text = (resources.files("hwmodels") / "tables" / "arithmetic_energy.csv").read_text(encoding="utf-8")
+    nodes: dict[str, dict[str, float]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        nodes.setdefault(row["node_nm"], {})[row["format"]] = float(row["pj_per_flop"]) * 1e-12
+    return nodes
+
+
+def _share(spec: DeviceSpec, origin: str) -> float:
+    share = spec.power.static_memory_share
+    if not 0 <= share <= 1:
+        raise SpecError(f"{origin}: field power.static_memory_share: found {share}; it is a share from 0 to 1")
+    return share
+
+
+def _efficiencies(spec: DeviceSpec, origin: str) -> dict[str, float]:
+    factors = {} if spec.efficiency is None else dict(spec.efficiency.factor)
+    for name, factor in factors.items():
+        if not 0 < factor <= 1:
+            raise SpecError(f"{origin}: field efficiency.factor.{name}: found {factor}; it is above 0 and at most 1")
+    return factors
+
+
+def _citations(spec: DeviceSpec) -> dict[str, Citation]:
+    tables: dict[str, Table | None] = {
+        "matrix": spec.matrix,
+        "vector": spec.vector,
+        "vector_peaks": spec.vector_peaks,
+        "sparsity": spec.sparsity,
+        **{f"memory.{level.name}": level for level in spec.memory},
+        "memory_energy": spec.memory_energy,
+        "arithmetic_energy": spec.arithmetic_energy,
+        "launch": spec.launch,
+        "power": spec.power,
+        "kernels": spec.kernels,
+        "efficiency": spec.efficiency,
+    }
+    return {
+        name: Citation(table.source, table.origin, table.note, tuple(table.disagreements))
+        for name, table in tables.items()
+        if table is not None
+    }

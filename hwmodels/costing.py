@@ -1,0 +1,221 @@
+"""What a workload costs on a device: `evaluate` for the whole, `breakdown` by operator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hwmodels.cost import Cost
+from hwmodels.roofline import Demand, RooflineDevice, add_demands
+from hwmodels.step import Device, Step, merge_steps
+from workloads.errors import SpecError
+from workloads.liveness import peak_bytes
+from workloads.operator import Num, Operator, is_batch
+from workloads.workload import Program, Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["OperatorCost", "breakdown", "breakdown_records", "evaluate", "fits", "largest_batch"]
+
+
+def evaluate(work: Workload | Program, device: Device, *, enforce_capacity: bool = False) -> Cost:
+    """Cost a workload, or the expectation of a program, on a device.
+
+    Args:
+        work: Any of its numbers may be a batch of shape (n_points,).
+        device: Its knobs may be batches too.
+        enforce_capacity: Give infinite latency and energy where the peak memory exceeds the device's DRAM;
+            `peak_bytes` keeps the demand.
+
+    Returns:
+        Its `peak_bytes` counts all weights and the largest set of live activations; tensors that stay on chip inside
+        a fused step need no memory.
+
+    Example:
+        >>> import hwmodels
+        >>> from workloads import Operator, Tensor, Workload, axis
+        >>> x, w, y = (Tensor(name=n, axes=(axis(a), axis(b)), role=r) for n, a, b, r in
+        ...            (("x", "m", "k", "activation"), ("w", "k", "n", "weight"), ("y", "m", "n", "activation")))
+        >>> product = Operator(name="p", op_type="MatMul", kind="matmul", dims={"m": 8, "n": 1024, "k": 1024},
+        ...                    inputs=(x, w), outputs=(y,))
+        >>> work = Workload(name="one", operators=(product,), inputs=("x",), outputs=("y",))
+        >>> cost = evaluate(work, hwmodels.load("a100-sxm-80gb"))
+        >>> round(cost.latency_s * 1e6, 2), cost.dram_bytes
+        (4.89, 4259840.0)
+    """
+    if isinstance(work, Program):
+        parts = [weight * evaluate(part, device) for weight, part in work]
+        cost = reduce(Cost.__add__, parts, Cost())
+    else:
+        steps = device.plan(work)
+        resident = frozenset[str]().union(*[step.resident for step in steps if step.resident])
+        cost = replace(device.total(merge_steps(steps)), peak_bytes=peak_bytes(work, on_chip=resident))
+    return _bounded(cost, device) if enforce_capacity else cost
+
+
+def fits(cost: Cost, device: Device) -> Any:
+    """Say whether the peak memory of a cost is within the device's DRAM: one bool, or an array of them.
+
+    Example:
+        >>> import hwmodels
+        >>> fits(Cost(peak_bytes=20e9), hwmodels.load("t4"))
+        False
+    """
+    return cost.peak_bytes <= device.capacity_bytes
+
+
+def _bounded(cost: Cost, device: Device) -> Cost:
+    fitting = fits(cost, device)
+    if is_batch(fitting):
+        # A batch in one number makes a batch of the others: broadcasting is all that is needed.
+        return replace(
+            cost,
+            latency_s=np.where(fitting, cost.latency_s, math.inf),
+            energy_j=np.where(fitting, cost.energy_j, math.inf),
+        )
+    return cost if fitting else replace(cost, latency_s=cost.latency_s + math.inf, energy_j=cost.energy_j + math.inf)
+
+
+def largest_batch(load: Callable[[int], Workload], device: Device, limit: int = 65536) -> int:
+    """Find the largest batch size whose peak memory is within the device's DRAM, by doubling and bisection.
+
+    Args:
+        load: Gives the workload at a batch size.
+        device: Where it must fit.
+        limit: Largest batch size to try.
+
+    Returns:
+        0 if not even one sample fits. Assumes that the peak grows with the batch size.
+    """
+
+    def is_within(batch: int) -> bool:
+        return bool(fits(evaluate(load(batch), device), device))
+
+    good, bad = 0, 1
+    while bad <= limit and is_within(bad):
+        good, bad = bad, 2 * bad
+    bad = min(bad, limit + 1)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        if is_within(middle):
+            good = middle
+        else:
+            bad = middle
+    return good
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorCost:
+    """One row of a breakdown.
+
+    Attributes:
+        name: Of the operator.
+        op_type: What the source calls it.
+        kind: matmul, softmax, ...
+        block: Where it sits.
+        step: Position of its step in the plan; operators of one kernel share it. -1: it runs nowhere (a view).
+        flops: Of all its executions.
+        dram_bytes: What it moves to and from DRAM [B].
+        intensity: FLOPs per DRAM byte; inf where nothing is moved.
+        bound: compute | memory | launch: the longest of the three. Empty for a view.
+        latency_s: Its part of the step's time, launch included, in proportion to its own time [s].
+        energy_j: Its own dynamic energy and the static energy of its part of the time [J].
+        share: Part of the workload's latency.
+    """
+
+    name: str
+    op_type: str
+    kind: str
+    block: str
+    step: int
+    flops: float
+    dram_bytes: float
+    intensity: float
+    bound: str
+    latency_s: float
+    energy_j: float
+    share: float
+
+
+def breakdown(workload: Workload, device: RooflineDevice) -> pd.DataFrame:
+    """Give one row per operator, in order: see `OperatorCost`. Latencies and energies add up to `evaluate`'s.
+
+    Raises:
+        SpecError: The workload or the device holds a batch of design points.
+    """
+    import pandas
+
+    columns = list(OperatorCost.__dataclass_fields__)
+    return pandas.DataFrame([asdict(row) for row in breakdown_records(workload, device)], columns=columns)
+
+
+def breakdown_records(workload: Workload, device: RooflineDevice) -> tuple[OperatorCost, ...]:
+    """Give the rows of `breakdown` without pandas.
+
+    Raises:
+        SpecError: The workload or the device holds a batch of design points.
+    """
+    found: dict[str, OperatorCost] = {}
+    for position, step in enumerate(device.plan(workload)):
+        for row in _step_rows(step, position, device):
+            found[row.name] = row
+    total = sum(row.latency_s for row in found.values())
+    rows = [found.get(op.name) or _view_row(op) for op in workload.operators]
+    return tuple(replace(row, share=row.latency_s / total if total else 0.0) for row in rows)
+
+
+def _step_rows(step: Step, position: int, device: RooflineDevice) -> list[OperatorCost]:
+    """Share a step's latency out to its operators in proportion to their own times."""
+    demands = device.demands(step)
+    total_s = device.step_latency_s(step, add_demands(demands))
+    if is_batch(total_s):
+        raise SpecError(
+            f"{step.operators[0].name}: a breakdown is of one design point, and this is a batch; "
+            "take one row of it first"
+        )
+    launch_s = device.launch_overhead_s(step)
+    own = [max(device.times_s(demand)) for demand in demands]  # type: ignore[type-var]  # no batch here
+    rows = []
+    for op, demand, own_s in zip(step.operators, demands, own, strict=True):
+        part = own_s / sum(own) if sum(own) else 1.0 / len(own)
+        rows.append(_row(op, position, demand, device, float(total_s * part), float(launch_s)))
+    return rows
+
+
+def _row(
+    op: Operator, position: int, demand: Demand, device: RooflineDevice, latency_s: float, launch_s: float
+) -> OperatorCost:
+    compute_s, memory_s = device.times_s(demand)
+    if launch_s >= max(compute_s, memory_s):  # type: ignore[type-var]
+        bound = "launch"
+    else:
+        bound = "memory" if memory_s > compute_s else "compute"
+    flops, moved = float(demand.flops), float(demand.dram_bytes)
+    energy_j = sum(device.energy_j(demand, latency_s).values())
+    return OperatorCost(
+        name=op.name,
+        op_type=op.op_type,
+        kind=op.kind,
+        block=op.block,
+        step=position,
+        flops=flops,
+        dram_bytes=moved,
+        intensity=flops / moved if moved else (math.inf if flops else 0.0),
+        bound=bound,
+        latency_s=latency_s,
+        energy_j=float(energy_j),
+        share=0.0,
+    )
+
+
+def _view_row(op: Operator) -> OperatorCost:
+    return OperatorCost(
+        name=op.name, op_type=op.op_type, kind=op.kind, block=op.block, step=-1, flops=0.0, dram_bytes=0.0,
+        intensity=0.0, bound="", latency_s=0.0, energy_j=0.0, share=0.0,
+    )  # fmt: skip

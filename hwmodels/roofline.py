@@ -1,0 +1,354 @@
+"""GPUs and CPUs as rooflines: time of a kernel = launch + the longer of computing and moving its data.
+
+Source: Williams, Waterman, Patterson, Roofline: an insightful visual performance model, CACM 52(4), 2009.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwmodels.accumulate import Sum, where_larger
+from hwmodels.cost import Cost, larger
+from hwmodels.fusion import PRODUCTS, plan_steps
+from hwmodels.step import Step, charged_tensors
+from workloads.formats import FORMATS, format_code
+from workloads.operator import Num, Operator, Tensor
+from workloads.workload import Workload
+
+__all__ = ["Citation", "Demand", "MemoryLevel", "RooflineDevice", "add_demands"]
+
+_FP32 = format_code("fp32")
+
+# Below this share of the nominal voltage a chip does not run, whatever its clock.
+# Assumption: vendor curves of 0.7 to 0.75 V at low clocks against 1.0 to 1.05 V at boost.
+LOWEST_VOLTAGE = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a group of numbers comes from.
+
+    Attributes:
+        source: Author, title or table.
+        origin: read | derived | recalled.
+        note: What to know when using it.
+        disagreements: What other sources say instead.
+    """
+
+    source: str
+    origin: str
+    note: str = ""
+    disagreements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLevel:
+    """One level of the memory hierarchy.
+
+    Attributes:
+        name: "L1", "L2", "DRAM".
+        capacity_bytes: All of its copies together [B].
+        bytes_per_s: Peak bandwidth of all copies [B/s]; 0: not stated.
+        j_per_bit: Energy on top of the levels inside it: a bit from DRAM pays every level [J/bit].
+    """
+
+    name: str
+    capacity_bytes: float
+    bytes_per_s: float = 0.0
+    j_per_bit: float = 0.0
+
+
+class Demand(NamedTuple):
+    """What an operator (or a step) asks of a device at nominal clock and voltage, all its executions together."""
+
+    compute_s: Num
+    dram_bytes: Num
+    flops: Num
+    compute_j: Num
+
+
+def add_demands(demands: Sequence[Demand]) -> Demand:
+    """Add the demands of operators that run as one kernel.
+
+    Example:
+        >>> add_demands([Demand(1.0, 2.0, 3.0, 4.0), Demand(1.0, 0.0, 1.0, 0.0)])
+        Demand(compute_s=2.0, dram_bytes=2.0, flops=4.0, compute_j=4.0)
+    """
+    if len(demands) == 1:
+        return demands[0]
+    return Demand(*[sum(parts[1:], start=parts[0]) for parts in zip(*demands, strict=True)])
+
+
+def _scalar_or_array(value: Any) -> Num:
+    return value if isinstance(value, np.ndarray) else float(value)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RooflineDevice:
+    """A GPU or CPU described by its ceilings. Every scale may be a batch of shape (n_points,).
+
+    Attributes:
+        name: As in `hwmodels.names()`.
+        kind: gpu | cpu.
+        matrix_flops_per_cycle: Dense peak of matrix products by format code and sparsity pattern code [FLOP/cycle];
+            a format without a path of its own has that of `native`.
+        native: Code of the format that each format code runs in; -1: none.
+        matrix_hz: Clock at which the matrix peaks are stated [Hz].
+        vector_flops_per_cycle: Peak of everything else [FLOP/cycle].
+        vector_hz: Clock of the vector peak [Hz].
+        vector_kinds: Peaks of single operator kinds that differ from the vector peak [FLOP/s].
+        j_per_flop: Dynamic arithmetic energy by format code at nominal voltage [J/FLOP].
+        memory: Levels, innermost first; the last is DRAM.
+        launch_s: Overhead of one kernel [s].
+        tdp_w: Thermal design power: a bound for checks, never a coefficient [W].
+        static_w: Power that flows whatever runs [W].
+        static_memory_share: Part of `static_w` that belongs to the memory system.
+        vendor: Maker.
+        process: Its node: "4 nm".
+        fuses: What its kernels fuse by themselves: keys of `fusion.FUSIONS`.
+        exploits: Names of the sparsity patterns that speed its matrix products up.
+        efficiency: Factors on the compute peak by op type: kernels known to reach less.
+        cores: Cores of a CPU; 0: not stated.
+        threads: Threads that the ceilings were measured with; 0: not stated.
+        clock_scale: Clock relative to nominal.
+        bandwidth_scale: DRAM bandwidth relative to nominal.
+        sources: Citation of each group of numbers.
+    """
+
+    name: str
+    kind: str
+    matrix_flops_per_cycle: NDArray[np.float64]
+    native: NDArray[np.integer[Any]]
+    matrix_hz: float
+    vector_flops_per_cycle: float
+    vector_hz: float
+    j_per_flop: NDArray[np.float64]
+    memory: tuple[MemoryLevel, ...]
+    launch_s: float
+    tdp_w: float
+    static_w: float
+    static_memory_share: float = 0.0
+    vector_kinds: Mapping[str, float] = field(default_factory=dict)
+    vendor: str = ""
+    process: str = ""
+    fuses: tuple[str, ...] = ()
+    exploits: tuple[str, ...] = ()
+    efficiency: Mapping[str, float] = field(default_factory=dict)
+    cores: int = 0
+    threads: int = 0
+    clock_scale: Num = 1.0
+    bandwidth_scale: Num = 1.0
+    sources: Mapping[str, Citation] = field(default_factory=dict)
+
+    @property
+    def peak(self) -> NDArray[np.float64]:
+        """Dense matrix peak by format code at nominal clock [FLOP/s]: `device.peak[format_code("fp16")]`."""
+        return self.matrix_flops_per_cycle[:, 0] * self.matrix_hz
+
+    @property
+    def vector_peak(self) -> float:
+        """Peak of everything but matrix products at nominal clock [FLOP/s]."""
+        return self.vector_flops_per_cycle * self.vector_hz
+
+    @property
+    def dram(self) -> MemoryLevel:
+        """The outermost memory."""
+        return self.memory[-1]
+
+    @property
+    def capacity_bytes(self) -> float:
+        """Capacity of the outermost memory [B]."""
+        return self.dram.capacity_bytes
+
+    @property
+    def dram_j_per_bit(self) -> float:
+        """Energy of a bit between DRAM and the arithmetic: the increments of all levels [J/bit]."""
+        return sum(level.j_per_bit for level in self.memory)
+
+    def runs_in(self, code: int) -> str:
+        """Name the format that a format's matrix products run in: the next wider that the device has.
+
+        Example:
+            >>> import hwmodels
+            >>> from workloads import format_code
+            >>> hwmodels.load("h100-sxm").runs_in(format_code("int4"))
+            'int8'
+        """
+        return FORMATS[self.native[code]].name if self.native[code] >= 0 else "none"
+
+    def ridge_point(self, code: int) -> Num:
+        """Give the arithmetic intensity at which a format's matrix products turn from memory to compute bound [FLOP/B].
+
+        Example:
+            >>> import hwmodels
+            >>> from workloads import format_code
+            >>> round(hwmodels.load("a100-sxm-80gb").ridge_point(format_code("fp16")), 1)
+            153.0
+        """
+        return float(self.peak[code]) * self.clock_scale / (self.dram.bytes_per_s * self.bandwidth_scale)
+
+    def at(self, clock_scale: Num = 1.0, bandwidth_scale: Num = 1.0) -> RooflineDevice:
+        """Turn the knobs of a device; factors multiply those already turned.
+
+        The clock moves every compute peak, and through the voltage the arithmetic energy (V^2) and the static power of
+        the logic (V). The voltage follows the clock linearly, down to `LOWEST_VOLTAGE`. Bandwidth moves the DRAM
+        bandwidth and the static power of the memory system: more pins or stacks, each with its idle power. Energy per
+        DRAM bit, capacities and the launch overhead (host work) stay. TDP throttling is not modelled.
+
+        Args:
+            clock_scale: Factor on the clock, one or shape (n_points,).
+            bandwidth_scale: Factor on the DRAM bandwidth, one or shape (n_points,).
+
+        Source: P_dynamic = C V^2 f: Mudge, Power: a first-class architectural design constraint, IEEE Computer 34(4),
+            2001.
+
+        Example:
+            >>> import hwmodels
+            >>> slow = hwmodels.load("a100-sxm-80gb").at(bandwidth_scale=0.5)
+            >>> round(slow.ridge_point(3), 1)
+            306.0
+        """
+        return replace(
+            self,
+            clock_scale=self.clock_scale * clock_scale,
+            bandwidth_scale=self.bandwidth_scale * bandwidth_scale,
+        )
+
+    def voltage_scale(self) -> Num:
+        """Give the supply voltage relative to nominal."""
+        return larger(self.clock_scale, LOWEST_VOLTAGE)
+
+    def static_power_w(self) -> Num:
+        """Give the static power at the present clock and bandwidth scale [W]."""
+        memory = self.static_memory_share
+        return self.static_w * ((1 - memory) * self.voltage_scale() + memory * self.bandwidth_scale)
+
+    def plan(self, workload: Workload) -> tuple[Step, ...]:
+        """Put every operator of a workload into a step: one launch each."""
+        return plan_steps(workload, self.fuses)
+
+    @cached_property
+    def matrix_s_per_flop(self) -> NDArray[np.float64]:
+        """Give seconds per FLOP of matrix products by format and pattern code at nominal clock; inf: no path [s]."""
+        with np.errstate(divide="ignore"):
+            return 1.0 / (self.matrix_flops_per_cycle * self.matrix_hz)
+
+    def seconds_per_flop(self, op: Operator) -> Num:
+        """Give the time that an operator's arithmetic takes at its ceiling and nominal clock [s/FLOP]."""
+        if op.kind in PRODUCTS:
+            pattern = next((tensor.pattern for tensor in op.inputs if tensor.role == "weight"), 0)
+            seconds = _scalar_or_array(self.matrix_s_per_flop[op.format, pattern])
+        else:
+            seconds = 1.0 / self.vector_kinds.get(op.kind, self.vector_peak)
+        factor = self.efficiency.get(op.op_type, 1.0)
+        return seconds if factor == 1.0 else seconds / factor
+
+    def energy_per_flop(self, op: Operator) -> Num:
+        """Give the arithmetic energy of an operator at nominal voltage [J/FLOP]; vector work runs in fp32."""
+        return _scalar_or_array(self.j_per_flop[op.format if op.kind in PRODUCTS else _FP32])
+
+    def demands(self, step: Step) -> tuple[Demand, ...]:
+        """Give what each operator of a step asks for; a step asks for their sum."""
+        return tuple(
+            [
+                self.operator_demand(op, moved, step)
+                for op, moved in zip(step.operators, charged_tensors(step), strict=True)
+            ]
+        )
+
+    def operator_demand(self, op: Operator, moved: Collection[Tensor], step: Step) -> Demand:
+        """Give what one operator of a step asks for.
+
+        Args:
+            op: The operator.
+            moved: Those of its tensors that move to or from DRAM.
+            step: The step that it is part of.
+        """
+        flops = op.count * op.flops()
+        if step.kind == "conversion" and not step.resident:
+            # Read as stored, written at full width, and the product that reads it (and is charged the stored width)
+            # reads full - stored more.
+            traffic = 2.0 * sum(tensor.bytes(op.dims) for tensor in op.outputs)
+        else:
+            traffic = sum([tensor.bytes(op.dims) for tensor in moved], start=0.0)
+        return Demand(
+            compute_s=flops * self.seconds_per_flop(op),
+            dram_bytes=op.count * traffic,
+            flops=flops,
+            compute_j=flops * self.energy_per_flop(op),
+        )
+
+    def launch_overhead_s(self, step: Step) -> Num:
+        """Give the launch overhead of a step [s]: none for a conversion inside another kernel."""
+        if step.kind == "conversion" and step.resident:
+            return 0.0
+        return self.launch_s * reduce(larger, [op.count for op in step.operators])
+
+    def seconds(self) -> tuple[Num, Num]:
+        """Give the scale of nominal compute time, and the time per byte of DRAM traffic, at the present knobs [s]."""
+        return 1.0 / self.clock_scale, 1.0 / (self.dram.bytes_per_s * self.bandwidth_scale)
+
+    def times_s(self, demand: Demand, seconds: tuple[Num, Num] | None = None) -> tuple[Num, Num]:
+        """Give the time to compute and the time to move data [s].
+
+        Args:
+            demand: Of an operator or a step.
+            seconds: From `seconds()`, where many demands share it.
+        """
+        per_compute, per_byte = seconds or self.seconds()
+        return demand.compute_s * per_compute, demand.dram_bytes * per_byte
+
+    def step_latency_s(self, step: Step, demand: Demand) -> Num:
+        """Give the time of a step that asks for a demand: launch, then the longer of computing and moving data [s]."""
+        return self.launch_overhead_s(step) + larger(*self.times_s(demand))
+
+    def energy_j(self, demand: Demand, latency_s: Num) -> dict[str, Num]:
+        """Give the energy of a demand and of the static power while it runs, at the present knobs [J]."""
+        voltage = self.voltage_scale()
+        return {
+            "dram": demand.dram_bytes * (8 * self.dram_j_per_bit),
+            "compute": demand.compute_j * (voltage * voltage),
+            "static": self.static_power_w() * latency_s,
+        }
+
+    def cost(self, step: Step) -> Cost:
+        """Cost one step, alone; the peak is left to the workload's liveness."""
+        return self.total((step,))
+
+    def total(self, steps: Collection[Step]) -> Cost:
+        """Cost steps in series.
+
+        Times are composed step by step; energies only from the sums, since they are linear in FLOPs, bytes and time.
+        """
+        seconds = self.seconds()
+        busy, in_memory, launch = Sum(), Sum(), Sum()
+        sums = (Sum(), Sum(), Sum(), Sum())
+        for step in steps:
+            demand = add_demands(self.demands(step))
+            compute_s, memory_s = self.times_s(demand, seconds)
+            busy.add(larger(compute_s, memory_s), step.count)
+            in_memory.add(where_larger(memory_s, compute_s), step.count)
+            launch.add(self.launch_overhead_s(step), step.count)
+            for total, part in zip(sums, demand, strict=True):
+                total.add(part, step.count)
+        demand = Demand(*[total.value for total in sums])
+        latency_s = busy.value + launch.value
+        energy_by = self.energy_j(demand, latency_s)
+        return Cost(
+            latency_s=latency_s,
+            energy_j=sum(energy_by.values()),
+            flops=demand.flops,
+            dram_bytes=demand.dram_bytes,
+            latency_by={
+                "compute": busy.value - in_memory.value,
+                "memory": in_memory.value,
+                "launch": launch.value,
+            },
+            energy_by=energy_by,
+        )
