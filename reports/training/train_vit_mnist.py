@@ -84,6 +84,7 @@ class Linear(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
+        # Deviation 0.02, as in ViT, was as accurate but too robust: int2 then cost 9 points, here 69.
         self.weight = nn.Parameter(nn.init.trunc_normal_(torch.empty(inputs, outputs), std=inputs**-0.5))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
