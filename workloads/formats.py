@@ -108,8 +108,10 @@ def _pair_table() -> NDArray[np.integer[Any]]:
                 table[a, b] = a if _KIND[a] < _KIND[b] else b
             elif _KIND[a] == 1:  # two integers: signed, as wide as the wider
                 table[a, b] = _INT_CODE[max(_BITS[a], _BITS[b])]
-            else:
-                table[a, b] = a if _BITS[a] >= _BITS[b] else b
+            elif _BITS[a] != _BITS[b]:
+                table[a, b] = a if _BITS[a] > _BITS[b] else b
+            else:  # equal widths: the order of the operands must not matter, so the table's order decides
+                table[a, b] = min(a, b)
     return table
 
 
@@ -120,7 +122,7 @@ def arithmetic_format(a: Code, b: Code) -> Code:
     """Give the format in which values of two stored formats are multiplied.
 
     Weight-only quantization computes in the activation's format; two integers compute in the wider one; two floats
-    in the wider one. It never follows from weight bits alone.
+    in the wider one (of equal width, in the first of `FORMATS`). It never follows from weight bits alone.
 
     Args:
         a: Code of the first operand, one or shape (n_points,).

@@ -227,7 +227,8 @@ class Operator:
         """Give the least bytes of one execution: every input read once, every output written once [B]."""
         if self.kind == "view":
             return 0.0
-        return sum(tensor.bytes(self.dims) for tensor in self.inputs + self.outputs)
+        read = {tensor.name: tensor for tensor in reversed(self.inputs)}  # x * x reads x once
+        return sum(tensor.bytes(self.dims) for tensor in (*read.values(), *self.outputs))
 
     def signature(self) -> Hashable:
         """Give the hashable identity of a scalar operator: what it costs, not what it is called.
@@ -235,18 +236,25 @@ class Operator:
         Raises:
             WorkloadError: The operator holds a batch; a batch has no identity.
         """
+        if any(is_batch(size) for size in self.dims.values()):
+            raise WorkloadError(_NO_SIGNATURE.format(self.name))
         return (self.kind, tuple(self.dims.items()), _scalars(self, "flops_per_point", "format", "acc_bits", "count")) + (
             tuple(_tensor_signature(tensor) for tensor in self.inputs),
             tuple(_tensor_signature(tensor) for tensor in self.outputs),
         )
 
 
+_NO_SIGNATURE = "{}: a batch of design points has no signature; take one row of it first"
+
+
 def _tensor_signature(tensor: Tensor) -> Hashable:
+    if any(is_batch(item.extent) for item in tensor.axes):
+        raise WorkloadError(_NO_SIGNATURE.format(tensor.name))
     return (tensor.axes, tensor.role, _scalars(tensor, "bits", "format", "density", "overhead_bits", "pattern", "touched"))
 
 
 def _scalars(record: Operator | Tensor, *names: str) -> tuple[float, ...]:
     values = tuple(getattr(record, name) for name in names)
     if any(is_batch(value) for value in values):
-        raise WorkloadError(f"{record.name}: a batch of design points has no signature; take one row of it first")
+        raise WorkloadError(_NO_SIGNATURE.format(record.name))
     return values

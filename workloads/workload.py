@@ -107,17 +107,20 @@ class Workload:
                 readers.setdefault(tensor.name, []).append(op)
         return readers
 
-    def to_networkx(self) -> nx.DiGraph[Any]:
-        """Give a graph with one node per operator (attribute `operator`) and one edge per tensor (attribute `tensor`)."""
+    def to_networkx(self) -> nx.MultiDiGraph[Any]:
+        """Give a graph with one node per operator (attribute `operator`) and one edge per tensor (attribute `tensor`).
+
+        Two operators may share several tensors (Split and Concat), so it is a multigraph; a tensor's name is its key.
+        """
         import networkx
 
-        graph: nx.DiGraph[Any] = networkx.DiGraph(name=self.name)
+        graph: nx.MultiDiGraph[Any] = networkx.MultiDiGraph(name=self.name)
         producers = self.producers()
         for op in self.operators:
             graph.add_node(op.name, operator=op, kind=op.kind, block=op.block)
             for tensor in op.inputs:
                 if tensor.name in producers:
-                    graph.add_edge(producers[tensor.name].name, op.name, tensor=tensor.name)
+                    graph.add_edge(producers[tensor.name].name, op.name, key=tensor.name, tensor=tensor.name)
         return graph
 
 

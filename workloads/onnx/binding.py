@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 from workloads.errors import WorkloadError, nearest
 
@@ -39,7 +40,7 @@ def bind_dims(inputs: Sequence[GraphInput], bind: Mapping[str, int], model: str)
         WorkloadError: A symbol has no size, a name fits nothing, a size is impossible.
     """
     for name, size in bind.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
             raise WorkloadError(f"{model}: cannot bind {name}={size!r}: a size is a whole number of at least 1")
     symbols: dict[str, str] = {}
     for item in inputs:

@@ -172,7 +172,9 @@ def reduce(node: Node, builder: Builder) -> None:
     elif builder.optional(node, 1) is not None:
         axes_given = tuple(int(item) for item in builder.known(node, 1, "axes").ravel())
     else:
-        axes_given = () if node.int("noop_with_empty_axes") else tuple(range(value.rank))
+        axes_given = ()
+    if not axes_given and not node.int("noop_with_empty_axes"):  # no axes, or an empty list of them: all
+        axes_given = tuple(range(value.rank))
     reduced = {position % value.rank for position in axes_given} if value.rank else set()
     code = format_code("int64") if node.op_type.startswith("Arg") else value.code
     _emit_reduction(node, builder, value, reduced, code, bool(node.int("keepdims", 1)))

@@ -51,7 +51,8 @@ def _divide(node: Node, a: Sequence[Any]) -> Array:
 
 def _reshape(node: Node, a: Sequence[Any]) -> Array:
     wanted = a[1].ravel().tolist() if len(a) > 1 else list(node.ints("shape"))
-    return np.asarray(a[0].reshape([e or a[0].shape[i] for i, e in enumerate(wanted)]))
+    keep_zero = bool(node.int("allowzero"))
+    return np.asarray(a[0].reshape([e if e or keep_zero else a[0].shape[i] for i, e in enumerate(wanted)]))
 
 
 def _slice(node: Node, a: Sequence[Any]) -> Array:
@@ -64,7 +65,7 @@ def _slice(node: Node, a: Sequence[Any]) -> Array:
         steps = (1,) * len(starts) if len(a) < 5 or a[4] is None else a[4].ravel().tolist()
     index: list[Any] = [slice(None)] * a[0].ndim
     for start, end, position, step in zip(starts, ends, axes, steps, strict=True):
-        index[position] = slice(start, end if end > -(2**62) else None, step)
+        index[position] = slice(start, end, step)
     return np.asarray(a[0][tuple(index)])
 
 
@@ -112,10 +113,8 @@ def fold(node: Node, arrays: Sequence[Array | None], proto: Any, opset: int) -> 
     if node.op_type == "Expand" and int(np.prod(arrays[1])) > LIMIT:  # type: ignore[arg-type]
         return None
     try:
-        if function is not None:
-            results = [np.asarray(function(node, arrays))]
-        else:
-            results = _reference(node, arrays, proto, opset)
+        with np.errstate(all="raise", under="ignore"):  # a division by zero is for run time to answer
+            results = _reference(node, arrays, proto, opset) if function is None else [np.asarray(function(node, arrays))]
     except Exception:  # the node is then described by its shape, like any other constant
         return None
     return results if all(result.size <= LIMIT for result in results) else None

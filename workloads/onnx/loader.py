@@ -75,7 +75,7 @@ def load_onnx(
         builder.values[item.name] = Value(item.name, shape, item.code, role=role)
     for tensor in model.graph.initializer:
         builder.values[tensor.name] = _initializer(tensor)
-    _walk(model, builder, name, {**HANDLERS, **(extra_ops or {})}, frozenset(free_ops))
+    _walk(model, builder, name, extra_ops or {}, frozenset(free_ops))
     workload = Workload(
         name=Path(name).stem if folder is not None else name,
         operators=tuple(builder.operators),
@@ -129,7 +129,13 @@ def _initializer(tensor: Any) -> Value:
     if size <= (LIMIT if tensor.data_type in _INTEGERS else _SMALL) and external_location(tensor) is None:
         from onnx import numpy_helper
 
-        data = numpy_helper.to_array(tensor)
+        try:
+            data = numpy_helper.to_array(tensor)
+        except (TypeError, ValueError, KeyError) as error:
+            raise WorkloadError(
+                f"initializer {tensor.name!r}: its data do not fit its shape {shape} and element type "
+                f"{tensor.data_type} ({error}); export the model again"
+            ) from None
     code = code_of_onnx(tensor.data_type, f"initializer {tensor.name!r}")
     value = Value(tensor.name, shape, code, data=data, constant=True, role="weight")
     for entry in tensor.metadata_props:
@@ -151,10 +157,11 @@ def named_nodes(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.NodeProto]]:
 
 
 def _walk(
-    model: onnx.ModelProto, builder: Builder, name: str, handlers: Mapping[str, Handler], free: frozenset[str]
+    model: onnx.ModelProto, builder: Builder, name: str, extra: Mapping[str, Handler], free: frozenset[str]
 ) -> None:
     from onnx.helper import get_attribute_value
 
+    handlers = {**HANDLERS, **extra}
     unknown: dict[str, list[str]] = {}
     for unique, proto in named_nodes(model):
         node = Node(
@@ -169,7 +176,7 @@ def _walk(
             _mark_opaque(node, builder)
         elif node.op_type in free:
             _pass_through(node, builder)
-        elif not _step(node, builder, handlers, proto):
+        elif node.domain not in _DOMAINS and node.op_type not in extra or not _step(node, builder, handlers, proto):
             unknown.setdefault(f"{node.domain}::{node.op_type}" if node.domain else node.op_type, []).append(unique)
             _mark_opaque(node, builder)
     if unknown:

@@ -113,7 +113,8 @@ def reshape(node: Node, builder: Builder) -> None:
 def flatten(node: Node, builder: Builder) -> None:
     """Flatten to a matrix."""
     value = builder.value(node, 0)
-    position = node.int("axis", 1) % (value.rank + 1) if node.int("axis", 1) < 0 else node.int("axis", 1)
+    position = node.int("axis", 1)
+    position += value.rank if position < 0 else 0
     _view(node, builder, (math.prod(value.shape[:position]), math.prod(value.shape[position:])))
 
 
@@ -130,6 +131,11 @@ def squeeze(node: Node, builder: Builder) -> None:
     value = builder.value(node, 0)
     axes = _axes_given(node, builder)
     dropped = {a % value.rank for a in axes} if axes is not None else {i for i, e in enumerate(value.shape) if e == 1}
+    if any(value.shape[position] != 1 for position in dropped):
+        raise WorkloadError(
+            f"node {node.name!r} (Squeeze): cannot drop axes {sorted(dropped)} of {value.shape}, not all are of size 1; "
+            "the file fixes a size that was bound differently"
+        )
     _view(node, builder, [extent for position, extent in enumerate(value.shape) if position not in dropped])
 
 
@@ -165,6 +171,12 @@ def concat(node: Node, builder: Builder) -> None:
     values = [builder.value(node, index) for index, name in enumerate(node.inputs) if name]
     rank = values[0].rank
     position = node.int("axis") % rank if rank else 0
+    if len({(*value.shape[:position], *value.shape[position + 1 :]) for value in values}) > 1:
+        listed = ", ".join(str(value.shape) for value in values)
+        raise WorkloadError(
+            f"node {node.name!r} (Concat): shapes {listed} differ beside axis {position}; "
+            "check the sizes given for the symbolic dims"
+        )
     shape = list(values[0].shape)
     shape[position] = sum(value.shape[position] for value in values)
     output = builder.put(node, shape, values[0].code)
@@ -321,16 +333,30 @@ def pad(node: Node, builder: Builder) -> None:
 
 
 def resize(node: Node, builder: Builder) -> None:
-    """Resize and Upsample: every output value is written; sizes or scales are known before run time."""
+    """Resize and Upsample: every output value is written; sizes or scales are known before run time.
+
+    Source: ONNX operator specification, Resize 10 to 19 (axes, keep_aspect_ratio_policy).
+    """
     value = builder.value(node, 0)
+    axes = [position % value.rank for position in node.ints("axes", range(value.rank))]
+    extents = [value.shape[position] for position in axes]
     sizes = builder.optional(node, 3)
     if sizes is not None and sizes.size:
-        shape = [int(extent) for extent in builder.known(node, 3, "sizes").ravel()]
+        wanted = [int(extent) for extent in builder.known(node, 3, "sizes").ravel()]
+        policy = node.attributes.get("keep_aspect_ratio_policy", b"stretch")
+        if policy != b"stretch":
+            ratios = [size / extent for size, extent in zip(wanted, extents, strict=True)]
+            ratio = min(ratios) if policy == b"not_larger" else max(ratios)
+            wanted = [math.floor(ratio * extent + 0.5) for extent in extents]
     else:
         scales = node.attributes.get("scales")
         if scales is None:
-            scales = builder.known(node, 2 if node.op_type == "Resize" else 1, "scales").ravel()
-        shape = [int(np.floor(extent * float(scale))) for extent, scale in zip(value.shape, scales, strict=True)]
+            scales = builder.known(node, 2 if node.op_type == "Resize" and builder.opset > 10 else 1, "scales").ravel()
+        # In float32, as runtimes do: 5 x 1.4 is 7 there and 6.99... in float64.
+        wanted = [int(np.float32(extent) * np.float32(scale)) for extent, scale in zip(extents, scales, strict=True)]
+    shape = list(value.shape)
+    for position, size in zip(axes, wanted, strict=True):
+        shape[position] = size
     _emit_copy(node, builder, value, shape)
 
 

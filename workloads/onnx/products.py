@@ -112,6 +112,8 @@ def pool(node: Node, builder: Builder) -> None:
     dims |= {f"r{i}": size for i, size in enumerate(kernel)}
     outer = (plain("b"), plain("c"))
     output = builder.put(node, (*x.shape[:2], *sizes), x.code)
+    if len(node.outputs) > 1 and node.outputs[1]:  # MaxPool's indices: for unpooling, unused at inference
+        builder.put(node, output.shape, format_code("int64"), 1)
     axes = (*outer, *(plain(f"p{i}") for i in range(len(sizes))))
     builder.emit(
         node, "pool", dims, [builder.tensor(x, (*outer, *windows))], [builder.tensor(output, axes)], 1, code=x.code

@@ -40,28 +40,30 @@ def _chain(op_type: str, kind: str, anchor: str, members: str, flops: float) -> 
     return Chain(op_type, kind, anchor, tuple(sorted(Counter(members.split()).items())), flops)
 
 
-_GELU, _TANH_GELU, _NORM, _RMS = ACTIVATIONS["Gelu"], ACTIVATIONS["FastGelu"], NORMS["LayerNormalization"], 4.0
+_GELU, _TANH_GELU = ACTIVATIONS["Gelu"], ACTIVATIONS["FastGelu"]
+# Scale and shift are one FLOP each, where they are there.
+_NORM, _RMS = NORMS["LayerNormalization"] - 2, NORMS["RMSNormalization"] - 1
 CHAINS: tuple[Chain, ...] = (
     # Hendrycks & Gimpel 2016: x/2 (1 + erf(x / sqrt 2)), and its tanh form
     _chain("Gelu", "gelu", "Erf", "Div Erf Add Mul Mul", _GELU),
     _chain("Gelu", "gelu", "Erf", "Mul Erf Add Mul Mul", _GELU),
     _chain("FastGelu", "gelu", "Tanh", "Mul Mul Mul Mul Pow Add Add Tanh", _TANH_GELU),
-    _chain("FastGelu", "gelu", "Tanh", "Mul Mul Mul Mul Mul Mul Add Add Tanh", _TANH_GELU),
+    _chain("FastGelu", "gelu", "Tanh", "Mul Mul Mul Mul Mul Mul Add Add Tanh", _TANH_GELU + 1),
     _chain("FastGelu", "gelu", "Tanh", "Mul Mul Mul Mul Mul Add Add Tanh", _TANH_GELU),
     _chain("QuickGelu", "gelu", "Sigmoid", "Mul Sigmoid Mul", ACTIVATIONS["QuickGelu"]),
     _chain("Swish", "activation", "Sigmoid", "Sigmoid Mul", ACTIVATIONS["Swish"]),
     # Ba et al. 2016, with and without scale and shift; the square as Pow or as Mul
     *(
-        _chain("LayerNormalization", "norm", "Sqrt", f"ReduceMean Sub {square} ReduceMean Add Sqrt Div{affine}", _NORM)
+        _chain("LayerNormalization", "norm", "Sqrt", f"ReduceMean Sub {square} ReduceMean Add Sqrt Div{affine}", _NORM + n)
         for square in ("Pow", "Mul")
-        for affine in (" Mul Add", " Mul", "")
+        for n, affine in enumerate(("", " Mul", " Mul Add"))
     ),
     # Zhang & Sennrich 2019, as Div, or as Reciprocal and Mul
     *(
-        _chain("RMSNormalization", "norm", "Sqrt", f"{square} ReduceMean Add Sqrt {inverse}{scale}", _RMS)
+        _chain("RMSNormalization", "norm", "Sqrt", f"{square} ReduceMean Add Sqrt {inverse}{scale}", _RMS + n)
         for square in ("Pow", "Mul")
         for inverse in ("Div", "Reciprocal Mul")
-        for scale in (" Mul", "")
+        for n, scale in enumerate(("", " Mul"))
     ),
     _chain("Softmax", "softmax", "Exp", "ReduceMax Sub Exp ReduceSum Div", 5.0),
 )
@@ -115,9 +117,15 @@ def _largest_region(
                 continue
             members = tuple(sorted(Counter(op.op_type for op in region).items()))
             chain = _BY_MEMBERS.get((anchor.op_type, members))
-            if chain is not None and _closed(region, consumers, outputs):
+            if chain is not None and _computes(chain, region, source) and _closed(region, consumers, outputs):
                 return chain, region, source
     return None
+
+
+def _computes(chain: Chain, region: list[Operator], source: str) -> bool:
+    """Say whether the source is read where the chain reads it: twice or more, and not by a residual addition."""
+    readers = [op.op_type for op in region if source in _activations(op)]
+    return len(readers) > 1 and ("Add" not in readers or chain.op_type == "FastGelu")
 
 
 def _activations(op: Operator) -> list[str]:

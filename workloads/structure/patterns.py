@@ -108,19 +108,19 @@ def is_activation_product(op: Operator) -> bool:
 
 
 def _up(tensor: str, producers: Mapping[str, Operator], through: set[str], wanted: object) -> Operator | None:
-    """Walk up the largest activation until an operator is wanted; None where the way ends."""
-    while True:
-        op = producers.get(tensor)
-        if op is None:
-            return None
+    """Search upwards until an operator is wanted, the largest activation first; the others lead past a KV cache."""
+    pending, seen = [tensor], set()
+    while pending:
+        op = producers.get(pending.pop())
+        if op is None or op.name in seen:
+            continue
+        seen.add(op.name)
         if wanted(op):  # type: ignore[operator]  # one of the predicates above
             return op
-        if op.kind not in through:
-            return None
-        activations = [item for item in op.inputs if item.role != "weight"]
-        if not activations:
-            return None
-        tensor = max(activations, key=lambda item: _volume(op, item.name)).name
+        if op.kind in through:
+            activations = {item.name: _volume(op, item.name) for item in op.inputs if item.role != "weight"}
+            pending += sorted(reversed(activations), key=activations.__getitem__)
+    return None
 
 
 def _volume(op: Operator, name: str) -> float:
