@@ -3,14 +3,17 @@
 from hwmodels.cost import Cost
 from hwmodels.costing import OperatorCost, breakdown, breakdown_records, evaluate, fits, largest_batch
 from hwmodels.roofline import Citation, MemoryLevel, RooflineDevice
-from hwmodels.specs import load, names
+from hwmodels.schema import DeviceSpec
+from hwmodels.specs import load, names, read_spec
 from hwmodels.step import Device, Step
 from hwmodels.units import format_si, parse_quantity
+from hwmodels.writing import write_spec
 
 __all__ = [
     "Citation",
     "Cost",
     "Device",
+    "DeviceSpec",
     "MemoryLevel",
     "OperatorCost",
     "RooflineDevice",
@@ -24,4 +27,6 @@ __all__ = [
     "load",
     "names",
     "parse_quantity",
+    "read_spec",
+    "write_spec",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from workloads.operator import Num
 
-__all__ = ["Sum", "where_larger"]
+__all__ = ["Sum", "add_up", "where_larger"]
 
 
 class Sum:
@@ -42,6 +44,34 @@ class Sum:
     def value(self) -> Num:
         """The sum so far."""
         return self._scalar if self._batch is None else self._batch + self._scalar
+
+
+def add_up(terms: Iterable[Num]) -> Num:
+    """Add numbers, scalars first: one array operation per batch, none per scalar but the last.
+
+    Example:
+        >>> import numpy as np
+        >>> add_up([np.array([1.0, 2.0]), 3.0, 4.0])
+        array([8., 9.])
+    """
+    scalar = 0.0
+    batches = []
+    for term in terms:
+        if isinstance(term, np.ndarray):
+            batches.append(term)
+        else:
+            scalar += term
+    if not batches:
+        return scalar
+    if len(batches) == 1:
+        return batches[0] + scalar if scalar else batches[0]
+    # The first sum owns its buffer, the rest is added in place.
+    total: NDArray[np.float64] = np.add(batches[0], batches[1], dtype=np.float64)
+    for batch in batches[2:]:
+        total += batch
+    if scalar:
+        total += scalar
+    return total
 
 
 def where_larger(a: Num, b: Num) -> Num:

@@ -50,7 +50,9 @@ def build_device(spec: DeviceSpec, origin: str) -> RooflineDevice:
         matrix_hz=spec.matrix.clock,
         vector_flops_per_cycle=spec.vector.peak / spec.vector.clock,
         vector_hz=spec.vector.clock,
-        vector_kinds={} if spec.vector_peaks is None else dict(spec.vector_peaks.peak),
+        vector_kinds={}
+        if spec.vector_peaks is None
+        else {str(kind): peak for kind, peak in spec.vector_peaks.peak.items()},
         j_per_flop=_energies(spec, native, origin),
         memory=_levels(spec, origin),
         launch_s=spec.launch.overhead,

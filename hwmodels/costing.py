@@ -15,7 +15,7 @@ from hwmodels.roofline import Demand, RooflineDevice, add_demands
 from hwmodels.step import Device, Step, merge_steps
 from workloads.errors import SpecError
 from workloads.liveness import peak_bytes
-from workloads.operator import Num, Operator, is_batch
+from workloads.operator import Operator, is_batch
 from workloads.workload import Program, Workload
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _step_rows(step: Step, position: int, device: RooflineDevice) -> list[Operat
             "take one row of it first"
         )
     launch_s = device.launch_overhead_s(step)
-    own = [max(device.times_s(demand)) for demand in demands]  # type: ignore[type-var]  # no batch here
+    own = [max(device.times_s(demand)) for demand in demands]
     rows = []
     for op, demand, own_s in zip(step.operators, demands, own, strict=True):
         part = own_s / sum(own) if sum(own) else 1.0 / len(own)
@@ -192,10 +192,9 @@ def _row(
     op: Operator, position: int, demand: Demand, device: RooflineDevice, latency_s: float, launch_s: float
 ) -> OperatorCost:
     compute_s, memory_s = device.times_s(demand)
-    if launch_s >= max(compute_s, memory_s):  # type: ignore[type-var]
+    bound = "memory" if memory_s > compute_s else "compute"
+    if launch_s >= max(compute_s, memory_s):
         bound = "launch"
-    else:
-        bound = "memory" if memory_s > compute_s else "compute"
     flops, moved = float(demand.flops), float(demand.dram_bytes)
     energy_j = sum(device.energy_j(demand, latency_s).values())
     return OperatorCost(

@@ -47,6 +47,9 @@ def plan_steps(workload: Workload, fuses: Collection[str]) -> tuple[Step, ...]:
     if all(len(ops) == 1 for ops in members.values()):
         return tuple(_single(op, fuses) for (op,) in members.values())
     root_of = _roots(workload.operators)
+    views_of: dict[str, list[str]] = {}
+    for view, root in root_of.items():
+        views_of.setdefault(root, []).append(view)
     readers = _reading_steps(workload, leader, root_of)
     steps = []
     for name, ops in members.items():
@@ -55,7 +58,7 @@ def plan_steps(workload: Workload, fuses: Collection[str]) -> tuple[Step, ...]:
         else:
             # A fused conversion comes last, so that the stored weight is charged to the product that reads it.
             ordered = sorted(ops, key=is_weight_conversion)
-            steps.append(Step(operators=tuple(ordered), kind="fused", resident=_resident(name, ops, root_of, readers)))
+            steps.append(Step(operators=tuple(ordered), kind="fused", resident=_resident(name, ops, views_of, readers)))
     return tuple(steps)
 
 
@@ -123,11 +126,10 @@ def _reading_steps(workload: Workload, leader: Mapping[str, str], root_of: Mappi
 
 
 def _resident(
-    step: str, ops: Sequence[Operator], root_of: Mapping[str, str], readers: Mapping[str, set[str]]
+    step: str, ops: Sequence[Operator], views_of: Mapping[str, Sequence[str]], readers: Mapping[str, set[str]]
 ) -> frozenset[str]:
     """Name the tensors that a fused step does not move: written and read only inside, or a view of what it wrote."""
     written = {tensor.name for op in ops for tensor in op.outputs}
     unpacked = {tensor.name for op in ops if is_weight_conversion(op) for tensor in op.outputs}  # no edge reads these
     inside = unpacked | {name for name in written if readers.get(name) == {step}}
-    views = {name for name, root in root_of.items() if root in written}
-    return frozenset(inside | views)
+    return frozenset(inside.union(*[views_of.get(name, ()) for name in written]))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodels.accumulate import Sum, where_larger
+from hwmodels.accumulate import Sum, add_up, where_larger
 from hwmodels.cost import Cost, larger
 from hwmodels.fusion import PRODUCTS, plan_steps
 from hwmodels.step import Step, charged_tensors
@@ -82,7 +82,12 @@ def add_demands(demands: Sequence[Demand]) -> Demand:
     """
     if len(demands) == 1:
         return demands[0]
-    return Demand(*[sum(parts[1:], start=parts[0]) for parts in zip(*demands, strict=True)])
+    return Demand(*[add_up(parts) for parts in zip(*demands, strict=True)])
+
+
+def _is_one(count: Num) -> bool:
+    """Say whether a count need not be multiplied: an array operation saved on the hot path."""
+    return isinstance(count, int) and count == 1
 
 
 def _scalar_or_array(value: Any) -> Num:
@@ -270,16 +275,16 @@ class RooflineDevice:
             moved: Those of its tensors that move to or from DRAM.
             step: The step that it is part of.
         """
-        flops = op.count * op.flops()
+        flops = op.flops() if _is_one(op.count) else op.count * op.flops()
         if step.kind == "conversion" and not step.resident:
             # Read as stored, written at full width, and the product that reads it (and is charged the stored width)
             # reads full - stored more.
-            traffic = 2.0 * sum(tensor.bytes(op.dims) for tensor in op.outputs)
+            traffic: Num = 2.0 * add_up(tensor.bytes(op.dims) for tensor in op.outputs)
         else:
-            traffic = sum([tensor.bytes(op.dims) for tensor in moved], start=0.0)
+            traffic = add_up([tensor.bytes(op.dims) for tensor in moved])
         return Demand(
             compute_s=flops * self.seconds_per_flop(op),
-            dram_bytes=op.count * traffic,
+            dram_bytes=traffic if _is_one(op.count) else op.count * traffic,
             flops=flops,
             compute_j=flops * self.energy_per_flop(op),
         )
@@ -342,7 +347,7 @@ class RooflineDevice:
         energy_by = self.energy_j(demand, latency_s)
         return Cost(
             latency_s=latency_s,
-            energy_j=sum(energy_by.values()),
+            energy_j=add_up(energy_by.values()),
             flops=demand.flops,
             dram_bytes=demand.dram_bytes,
             latency_by={

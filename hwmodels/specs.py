@@ -20,7 +20,7 @@ from hwmodels.roofline import RooflineDevice
 from hwmodels.schema import DeviceSpec
 from workloads.errors import SpecError, nearest
 
-__all__ = ["load", "names", "read_spec"]
+__all__ = ["load", "names", "read_spec", "spec_text"]
 
 
 def names() -> tuple[str, ...]:
@@ -85,7 +85,8 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _spec_text(name: str) -> str:
+def spec_text(name: str) -> str:
+    """Give the TOML text of a shipped device."""
     return (resources.files("hwmodels") / "specs" / f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -93,14 +94,14 @@ def _spec_text(name: str) -> str:
 def _known_names() -> dict[str, str]:
     known: dict[str, str] = {}
     for name in names():
-        for alias in (name, *tomllib.loads(_spec_text(name)).get("aliases", ())):
+        for alias in (name, *tomllib.loads(spec_text(name)).get("aliases", ())):
             known[_plain(alias)] = name
     return known
 
 
 @lru_cache(maxsize=64)
 def _shipped(name: str) -> RooflineDevice:
-    return _from_text(_spec_text(name), f"hwmodels/specs/{name}.toml")
+    return _from_text(spec_text(name), f"hwmodels/specs/{name}.toml")
 
 
 def _from_text(text: str, origin: str) -> RooflineDevice:

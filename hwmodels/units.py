@@ -106,7 +106,7 @@ def parse_quantity(text: str, unit: str) -> float:
 
     example = f'write it like "{EXAMPLES[unit]}"'
     try:
-        quantity = _registry().Quantity(text)
+        quantity: Any = _registry().Quantity(text)
         number = quantity.m_as(unit)
     except pint.DimensionalityError:
         raise SpecError(f"found {text!r}, which is not in {unit}; {example}") from None
