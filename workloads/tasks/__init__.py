@@ -7,6 +7,7 @@ from collections.abc import Callable
 from workloads.errors import TaskError, nearest
 from workloads.tasks.agreement import Agreement
 from workloads.tasks.mnist import MnistClassification
+from workloads.tasks.retrieval import WordNetRetrieval
 from workloads.tasks.session import Model
 from workloads.tasks.task import Drop, Score, Task, drop, loss_rise, score_examples
 from workloads.tasks.user import load_user_task
@@ -19,6 +20,7 @@ __all__ = [
     "Model",
     "Score",
     "Task",
+    "WordNetRetrieval",
     "drop",
     "load",
     "load_user_task",
@@ -26,14 +28,15 @@ __all__ = [
     "score_examples",
 ]
 
-TASKS: dict[str, Callable[[], Task]] = {"mnist": MnistClassification}
+TASKS: dict[str, Callable[[], Task]] = {"mnist": MnistClassification, "wordnet-retrieval": WordNetRetrieval}
 
 
 def load(name: str, *, reference: Model | None = None) -> Task:
     """Return a task by name.
 
     Args:
-        name: A shipped task ("mnist"), "agreement:inputs.npz", or a user's "path/to/file.py:ClassName".
+        name: A shipped task ("mnist", "wordnet-retrieval"), "agreement:inputs.npz", or a user's
+            "path/to/file.py:ClassName".
         reference: The uncompressed model; only agreement needs it.
 
     Raises:
