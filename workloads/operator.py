@@ -238,7 +238,11 @@ class Operator:
         """
         if any(is_batch(size) for size in self.dims.values()):
             raise WorkloadError(_NO_SIGNATURE.format(self.name))
-        return (self.kind, tuple(self.dims.items()), _scalars(self, "flops_per_point", "format", "acc_bits", "count")) + (
+        return (
+            self.kind,
+            tuple(self.dims.items()),
+            _scalars(self, "flops_per_point", "format", "acc_bits", "count"),
+        ) + (
             tuple(_tensor_signature(tensor) for tensor in self.inputs),
             tuple(_tensor_signature(tensor) for tensor in self.outputs),
         )
@@ -250,7 +254,11 @@ _NO_SIGNATURE = "{}: a batch of design points has no signature; take one row of 
 def _tensor_signature(tensor: Tensor) -> Hashable:
     if any(is_batch(item.extent) for item in tensor.axes):
         raise WorkloadError(_NO_SIGNATURE.format(tensor.name))
-    return (tensor.axes, tensor.role, _scalars(tensor, "bits", "format", "density", "overhead_bits", "pattern", "touched"))
+    return (
+        tensor.axes,
+        tensor.role,
+        _scalars(tensor, "bits", "format", "density", "overhead_bits", "pattern", "touched"),
+    )
 
 
 def _scalars(record: Operator | Tensor, *names: str) -> tuple[float, ...]:

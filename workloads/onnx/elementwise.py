@@ -11,7 +11,17 @@ from workloads.onnx.dtypes import code_of_onnx
 from workloads.operator import axis
 from workloads.opcounts import ACTIVATIONS, ELEMENTWISE, NORMS, REDUCTIONS
 
-__all__ = ["activation", "batch_norm", "broadcast_shape", "cast", "elementwise", "global_pool", "norm", "reduce", "softmax"]
+__all__ = [
+    "activation",
+    "batch_norm",
+    "broadcast_shape",
+    "cast",
+    "elementwise",
+    "global_pool",
+    "norm",
+    "reduce",
+    "softmax",
+]
 
 BOOL = format_code("bool")
 _LOGIC = {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Xor", "IsNaN", "IsInf"}

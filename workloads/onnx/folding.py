@@ -114,7 +114,9 @@ def fold(node: Node, arrays: Sequence[Array | None], proto: Any, opset: int) -> 
         return None
     try:
         with np.errstate(all="raise", under="ignore"):  # a division by zero is for run time to answer
-            results = _reference(node, arrays, proto, opset) if function is None else [np.asarray(function(node, arrays))]
+            results = (
+                _reference(node, arrays, proto, opset) if function is None else [np.asarray(function(node, arrays))]
+            )
     except Exception:  # the node is then described by its shape, like any other constant
         return None
     return results if all(result.size <= LIMIT for result in results) else None

@@ -98,7 +98,9 @@ def reshape(node: Node, builder: Builder) -> None:
     try:
         shape = [int(e) if e or keep_zero else value.shape[i] for i, e in enumerate(wanted)]
     except IndexError:
-        raise WorkloadError(f"node {node.name!r} (Reshape): {list(wanted)} copies an axis that {value.shape} has not") from None
+        raise WorkloadError(
+            f"node {node.name!r} (Reshape): {list(wanted)} copies an axis that {value.shape} has not"
+        ) from None
     if -1 in shape:
         rest = math.prod(extent for extent in shape if extent != -1)
         shape[shape.index(-1)] = value.size // rest if rest else 0
@@ -325,7 +327,11 @@ def pad(node: Node, builder: Builder) -> None:
     value = builder.value(node, 0)
     pads = node.ints("pads") if "pads" in node.attributes else builder.known(node, 1, "pads").ravel().tolist()
     given = builder.optional(node, 3)
-    axes = range(value.rank) if given is None else [a % value.rank for a in builder.known(node, 3, "axes").ravel().tolist()]
+    axes = (
+        range(value.rank)
+        if given is None
+        else [a % value.rank for a in builder.known(node, 3, "axes").ravel().tolist()]
+    )
     shape = list(value.shape)
     for i, position in enumerate(axes):
         shape[position] += int(pads[i]) + int(pads[i + len(axes)])

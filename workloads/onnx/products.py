@@ -100,7 +100,9 @@ def conv(node: Node, builder: Builder) -> None:
     if bias is not None:
         inputs.append(builder.tensor(bias, (out_channel,)))
     code = builder.pair_format(x, w)
-    builder.emit(node, "conv", dims, inputs, [builder.tensor(output, (plain("b"), out_channel, *spatial))], 2, code=code)
+    builder.emit(
+        node, "conv", dims, inputs, [builder.tensor(output, (plain("b"), out_channel, *spatial))], 2, code=code
+    )
 
 
 def pool(node: Node, builder: Builder) -> None:

@@ -60,7 +60,9 @@ def _emit_conversion(node: Node, builder: Builder, value: Value, outputs: list[V
             tensors.append(builder.tensor(other, axes))
     results = [builder.tensor(output, [plain(name) for name in names[: output.rank]]) for output in outputs]
     dims = dict(zip(names, value.shape, strict=True))
-    builder.emit(node, "convert", dims, tensors, results, flops, code=value.code if not value.constant else outputs[0].code)
+    builder.emit(
+        node, "convert", dims, tensors, results, flops, code=value.code if not value.constant else outputs[0].code
+    )
 
 
 def matmul_nbits(node: Node, builder: Builder) -> None:

@@ -54,7 +54,9 @@ CHAINS: tuple[Chain, ...] = (
     _chain("Swish", "activation", "Sigmoid", "Sigmoid Mul", ACTIVATIONS["Swish"]),
     # Ba et al. 2016, with and without scale and shift; the square as Pow or as Mul
     *(
-        _chain("LayerNormalization", "norm", "Sqrt", f"ReduceMean Sub {square} ReduceMean Add Sqrt Div{affine}", _NORM + n)
+        _chain(
+            "LayerNormalization", "norm", "Sqrt", f"ReduceMean Sub {square} ReduceMean Add Sqrt Div{affine}", _NORM + n
+        )
         for square in ("Pow", "Mul")
         for n, affine in enumerate(("", " Mul", " Mul Add"))
     ),

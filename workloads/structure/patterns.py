@@ -119,7 +119,7 @@ def _up(tensor: str, producers: Mapping[str, Operator], through: set[str], wante
             return op
         if op.kind in through:
             activations = {item.name: _volume(op, item.name) for item in op.inputs if item.role != "weight"}
-            pending += sorted(reversed(activations), key=activations.__getitem__)
+            pending += sorted(activations, key=activations.__getitem__, reverse=True)[::-1]  # of equals the first
     return None
 
 
