@@ -54,8 +54,9 @@ def evaluate(work: Workload | Program, device: Device, *, enforce_capacity: bool
         cost = reduce(Cost.__add__, parts, Cost())
     else:
         steps = device.plan(work)
-        resident = frozenset[str]().union(*[step.resident for step in steps if step.resident])
-        cost = replace(device.total(merge_steps(steps)), peak_bytes=peak_bytes(work, on_chip=resident))
+        on_chip = frozenset[str]().union(*[step.resident for step in steps if step.resident])
+        kernels = [[op.name for op in step.operators] for step in steps if len(step.operators) > 1]
+        cost = replace(device.total(merge_steps(steps)), peak_bytes=peak_bytes(work, on_chip, kernels))
     return _bounded(cost, device) if enforce_capacity else cost
 
 

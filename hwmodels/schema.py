@@ -6,7 +6,7 @@ See `specs/README.md` for the same in prose.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from hwmodels.units import Unit
 
@@ -20,11 +20,28 @@ __all__ = [
     "Memory",
     "MemoryEnergy",
     "Power",
+    "Source",
     "Sparsity",
     "Table",
     "Vector",
     "VectorPeaks",
 ]
+
+
+class Source:
+    """Marks a field that says where numbers come from: text that is not blank."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """Tell pydantic to refuse a blank source."""
+        from pydantic_core import PydanticCustomError, core_schema
+
+        def validate(value: str) -> str:
+            if not value.strip():
+                raise PydanticCustomError("blank_source", "blank")
+            return value
+
+        return core_schema.no_info_after_validator_function(validate, core_schema.str_schema())
+
 
 Origin = Literal["read", "derived", "recalled", "assumption", "measured"]
 Rate = Annotated[float, Unit("FLOP/s")]
@@ -47,7 +64,7 @@ class Table:
 
     __pydantic_config__ = _CONFIG
 
-    source: str
+    source: Annotated[str, Source()]
     origin: Origin
     note: str = ""
     disagreements: list[str] = field(default_factory=list)

@@ -123,7 +123,7 @@ def _explain(fault: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     leaf = str(fault["loc"][-1]) if fault["loc"] else ""
     match fault["type"]:
-        case "missing" if leaf == "source":
+        case "missing" | "blank_source" if leaf == "source":
             return f'field {where}: no source; every table of numbers needs one: source = "author, title, table"'
         case "missing" if leaf == "origin":
             return f'field {where}: no origin; add origin = "read", "derived", "recalled", "assumption" or "measured"'

@@ -6,6 +6,7 @@ In memory there are only s, J, W, Hz, B, bit, FLOP and mm2. SI prefixes are powe
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ EXAMPLES: dict[str, str] = {
     "m": "4 nm",
 }
 """The units that fields are stored in, each with an example of how a file may write one."""
+
+_NUMBER_AND_UNIT = re.compile(r"\s*[+-]?(\d|\.\d)[\d.]*([eE][+-]?\d+)?\s*[a-zA-Z]")
 
 # pint's own registry calls a bit dimensionless, so that "3 GHz" would pass for a bandwidth; ours gives data and
 # operations dimensions, and has only what a device file needs (which also makes it ten times faster to build).
@@ -105,6 +108,8 @@ def parse_quantity(text: str, unit: str) -> float:
     import pint
 
     example = f'write it like "{EXAMPLES[unit]}"'
+    if not _NUMBER_AND_UNIT.match(text):  # pint reads a bare unit as one of it
+        raise SpecError(f"found {text!r}, which is not a number with a unit; {example}")
     try:
         quantity: Any = _registry().Quantity(text)
         number = quantity.m_as(unit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -66,11 +66,11 @@ def _table_lines(record: Any, path: str) -> list[str]:
     for entry in fields(record):
         value = getattr(record, entry.name)
         where = f"{path}.{entry.name}" if path else entry.name
-        if value is None or value in ([], {}, ""):
+        if value == (entry.default if entry.default_factory is MISSING else entry.default_factory()):
             continue
         if is_dataclass(value):
             below += ["", f"[{where}]", *_table_lines(value, where)]
-        elif isinstance(value, list) and is_dataclass(value[0]):
+        elif isinstance(value, list) and any(map(is_dataclass, value)):
             for item in value:
                 below += ["", f"[[{where}]]", *_table_lines(item, where)]
         elif isinstance(value, dict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from workloads.workload import Workload
 __all__ = ["activation_peak_bytes", "peak_bytes"]
 
 
-def peak_bytes(workload: Workload, on_chip: Collection[str] = ()) -> Num:
+def peak_bytes(workload: Workload, on_chip: Collection[str] = (), kernels: Iterable[Collection[str]] = ()) -> Num:
     """Give the peak memory of one execution: all weights, plus the largest sum of live activations [B].
 
     A view shares the buffer of its input. Inputs live from the start; outputs live to the end.
@@ -23,21 +23,24 @@ def peak_bytes(workload: Workload, on_chip: Collection[str] = ()) -> Num:
         workload: Its numbers may be batches of shape (n_points,).
         on_chip: Names of activations that never reach memory: inside a fused kernel. By default they count like any
             other, and the peak is an upper bound.
+        kernels: Names of operators that run as one kernel, which holds its inputs until it ends.
     """
-    return workload.weight_bytes() + activation_peak_bytes(workload, on_chip)
+    return workload.weight_bytes() + activation_peak_bytes(workload, on_chip, kernels)
 
 
-def activation_peak_bytes(workload: Workload, on_chip: Collection[str] = ()) -> Num:
+def activation_peak_bytes(
+    workload: Workload, on_chip: Collection[str] = (), kernels: Iterable[Collection[str]] = ()
+) -> Num:
     """Give the largest sum of activations (and KV cache) that are live at once [B]."""
     buffer_of = _buffers(workload.operators)
-    frees = _frees(workload, buffer_of)
+    frees = _frees(workload, buffer_of, kernels)
     live = _LiveSet()
     for name, (tensor, op) in _outside(workload.operators, buffer_of).items():
         if name not in on_chip:
             live.add(name, tensor, op.dims)
     for op, freed in zip(workload.operators, frees, strict=True):
         for tensor in op.outputs:
-            if buffer_of[tensor.name] == tensor.name and tensor.name not in on_chip:
+            if buffer_of.get(tensor.name) == tensor.name and tensor.name not in on_chip:
                 live.add(tensor.name, tensor, op.dims)
         if freed:
             live.note()  # the set grows until something is freed: only here can a peak be
@@ -107,8 +110,10 @@ def _buffers(operators: Sequence[Operator]) -> dict[str, str]:
     }
     for op in operators:
         for tensor in op.outputs:
-            source = op.inputs[0].name if op.kind == "view" and op.inputs else tensor.name
-            buffer_of[tensor.name] = buffer_of.get(source, tensor.name)
+            if op.kind != "view" or not op.inputs:
+                buffer_of[tensor.name] = tensor.name
+            elif op.inputs[0].name in buffer_of:  # a view of a weight is part of the weight
+                buffer_of[tensor.name] = buffer_of[op.inputs[0].name]
     return buffer_of
 
 
@@ -123,13 +128,16 @@ def _outside(operators: Sequence[Operator], buffer_of: dict[str, str]) -> dict[s
     return found
 
 
-def _frees(workload: Workload, buffer_of: dict[str, str]) -> list[list[str]]:
+def _frees(workload: Workload, buffer_of: dict[str, str], kernels: Iterable[Collection[str]]) -> list[list[str]]:
     """List, per operator, the buffers that nobody needs after it."""
+    at = {op.name: position for position, op in enumerate(workload.operators)}
+    end = {name: max(at[member] for member in kernel) for kernel in kernels for name in kernel}
     last: dict[str, int] = {}
     for position, op in enumerate(workload.operators):
         for tensor in op.tensors():
             if tensor.name in buffer_of:
-                last[buffer_of[tensor.name]] = position
+                root = buffer_of[tensor.name]
+                last[root] = max(last.get(root, 0), end.get(op.name, position))
     kept = {buffer_of[name] for name in workload.outputs if name in buffer_of}
     frees: list[list[str]] = [[] for _ in workload.operators]
     for root, position in last.items():
