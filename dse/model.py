@@ -1,0 +1,150 @@
+"""The standard model of a design point: compress the workload, turn the device's knobs, cost it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+import hwmodels
+from workloads import compress
+from workloads.errors import SpaceError, nearest
+from workloads.workload import Workload
+
+__all__ = ["KNOBS", "StandardModel", "check_knobs", "device_of", "standard_model"]
+
+KNOBS: dict[str, str] = {
+    "activation_bits": "8: dynamic W8A8; 16 and more: weight-only",
+    "bandwidth_scale": "DRAM bandwidth relative to the device's",
+    "batch": "batch size (structural: one workload per size)",
+    "clock_scale": "clock relative to the device's",
+    "device": "device name or TOML path (structural)",
+    "granularity": "tensor, channel or group (structural)",
+    "group_size": "rows per scale with granularity group (structural)",
+    "head_density": "fraction of the attention heads that stays, for all layers or per layer",
+    "neuron_density": "fraction of the feed-forward neurons that stays, for all layers or per layer",
+    "weight_bits": "2 to 8, or 16 and more for untouched; for all layers or per layer",
+}
+"""What the standard model reads from a design point."""
+
+
+@lru_cache(maxsize=64)
+def device_of(name: str) -> hwmodels.RooflineDevice:
+    """Load a device by name or TOML path; `local` is this machine, as it was measured."""
+    if name == "local":
+        from dse.measure.local import load_local
+
+        return load_local()
+    return hwmodels.load(name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StandardModel:
+    """A function from design points to columns; it can be pickled.
+
+    Attributes:
+        workloads: Batch size to workload; one entry where batch is no knob.
+        device: Device for spaces without a device knob.
+        estimates: Further columns: name to a function of the design point.
+    """
+
+    workloads: Mapping[int, Workload]
+    device: str = "h100-sxm"
+    estimates: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+
+    def techniques(self, point: Any) -> list[compress.Technique]:
+        """Give the techniques of a design point, in the order of application."""
+        found: list[compress.Technique] = []
+        head, neuron = _knob(point, "head_density", None), _knob(point, "neuron_density", None)
+        bits = _knob(point, "weight_bits", None)
+        activation = _whole(_knob(point, "activation_bits", 32))
+        if head is not None:
+            found.append(compress.PruneHeads(density=head))
+        if neuron is not None:
+            found.append(compress.PruneNeurons(density=neuron))
+        if bits is None and activation == 8:
+            bits = 8
+        if bits is not None:
+            granularity = _knob(point, "granularity", "channel")
+            group = _whole(_knob(point, "group_size", 32))
+            found.append(
+                compress.Quantize(
+                    weight_bits=bits, granularity=granularity, group_size=group, activation_bits=activation
+                )
+            )
+        return found
+
+    def __call__(self, point: Any) -> dict[str, Any]:
+        """Cost a design point or a batch of them.
+
+        Returns:
+            Columns latency_s, energy_j, flops, dram_bytes, peak_bytes, size_bytes (packed weights), fits (0 or 1), and
+            the further estimates. What does not fit the device's memory has infinite latency and energy.
+        """
+        work = self._workload(point)
+        small = compress.cost(work, *self.techniques(point))
+        device = device_of(_knob(point, "device", self.device))
+        scales = {name: _knob(point, name, 1.0) for name in ("clock_scale", "bandwidth_scale")}
+        if any(np.any(np.asarray(scale) != 1.0) for scale in scales.values()):
+            device = device.at(**scales)
+        cost = hwmodels.evaluate(small, device, enforce_capacity=True)
+        columns = {
+            "latency_s": cost.latency_s,
+            "energy_j": cost.energy_j,
+            "flops": cost.flops,
+            "dram_bytes": cost.dram_bytes,
+            "peak_bytes": cost.peak_bytes,
+            "size_bytes": small.weight_bytes(),
+        }
+        return columns | {name: estimate(point) for name, estimate in self.estimates.items()}
+
+    def _workload(self, point: Any) -> Workload:
+        if len(self.workloads) == 1:
+            return next(iter(self.workloads.values()))
+        batch = _whole(_knob(point, "batch", None))
+        if batch not in self.workloads:
+            raise SpaceError(f"no workload for batch {batch}; loaded: {', '.join(map(str, self.workloads))}")
+        return self.workloads[batch]
+
+
+def standard_model(workload: Workload | Mapping[int, Workload], device: str = "h100-sxm") -> StandardModel:
+    """Make the standard model of a workload (or of one workload per batch size).
+
+    Example:
+        >>> import workloads
+        >>> from workloads.zoo import embedded_model
+        >>> model = standard_model(workloads.load_onnx(embedded_model("vit-mnist"), batch=1))
+        >>> sorted(model.workloads)
+        [1]
+    """
+    if isinstance(workload, Workload):
+        return StandardModel({1: workload}, device)
+    return StandardModel(dict(workload), device)
+
+
+def _knob(point: Any, name: str, default: Any) -> Any:
+    """Read a knob that a point may not have."""
+    try:
+        return getattr(point, name)
+    except (AttributeError, SpaceError):
+        return default
+
+
+def _whole(value: Any) -> Any:
+    """Turn a structural number (one value for the whole batch) into an int."""
+    if isinstance(value, np.ndarray):
+        distinct = np.unique(value)
+        if distinct.size != 1:
+            raise SpaceError(f"a structural knob has several values in one batch: {distinct.tolist()}")
+        value = distinct[0]
+    return int(value) if isinstance(value, int | float | np.number) else value
+
+
+def check_knobs(names: Any) -> None:
+    """Refuse knobs that the standard model would ignore."""
+    for name in names:
+        if name not in KNOBS:
+            raise SpaceError(f"the standard model has no knob {name!r}; {nearest(name, KNOBS)}")

@@ -1,0 +1,457 @@
+"""`optimize`: from an ONNX file, a task and devices to a measured Pareto front, chosen models and a report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import hwmodels
+from dse import search
+from dse.accuracy import AccuracyCurve, Change, Measured, Scorer, Sensitivities, fit_curve, measure_sensitivities
+from dse.constraints import check_feasible
+from dse.model import StandardModel, device_of
+from dse.pareto import non_dominated
+from dse.running import run
+from dse.space import Space, per_layer
+from dse.sweeps import Result, evaluate_points
+from workloads import compress, tasks
+from workloads.compress import KEEP_BITS
+from workloads.errors import SpaceError, TaskError, TechniqueError
+from workloads.knobs import PerLayer
+from workloads.onnx import load_onnx
+from workloads.tasks import Score, Task
+from workloads.workload import Workload
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["Design", "Optimized", "allowed_drop", "optimize"]
+
+Progress = Callable[[str, int, int], None]
+
+WEIGHT_BITS = (2, 3, 4, 5, 6, 8, 2 * KEEP_BITS)
+ACTIVATION_BITS = (32, 8)
+DENSITIES = (0.25, 0.5, 0.75, 1.0)
+OBJECTIVES = ("latency_s", "energy_j", "size_bytes")
+CALIBRATION_EXAMPLES = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Design:
+    """One compressed model: what was done, what was measured, what each device is predicted to make of it.
+
+    Attributes:
+        name: "fp32", "d01", ...
+        techniques: Fitted, in order of application.
+        measured: Its score on the whole test split.
+        predicted_drop: Drop of the metric that the sensitivities predicted, before it was measured.
+        columns: Device name to predicted latency_s, energy_j, peak_bytes, size_bytes.
+    """
+
+    name: str
+    techniques: tuple[compress.Fitted, ...]
+    measured: Measured
+    predicted_drop: float
+    columns: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Optimized:
+    """What `optimize` found.
+
+    Attributes:
+        workload: The uncompressed model.
+        model: Its ONNX form.
+        task: What accuracy is measured on.
+        reference: Its score.
+        allowed: Largest drop that is allowed, in the metric's unit.
+        designs: Every measured design, the uncompressed one first.
+        fronts: Device name to names of the designs on its front: measured drop against predicted latency, energy, size.
+        chosen: Device name to the name of the design chosen for it.
+        curve: From predicted loss to predicted drop.
+        sensitivities: What they were predicted from.
+        points: Design points that the search costed.
+        seconds: Phase to wall time [s].
+    """
+
+    workload: Workload
+    model: onnx.ModelProto
+    task: Task
+    reference: Score
+    allowed: float
+    designs: tuple[Design, ...]
+    fronts: Mapping[str, tuple[str, ...]]
+    chosen: Mapping[str, str]
+    curve: AccuracyCurve
+    sensitivities: Sensitivities
+    points: int
+    seconds: Mapping[str, float]
+
+    def design(self, name: str) -> Design:
+        """Give a design by name."""
+        return next(design for design in self.designs if design.name == name)
+
+
+def allowed_drop(text: str | float, reference: float) -> float:
+    """Read a limit on the drop: absolute in the metric's worse direction, or "1%" relative to the reference.
+
+    Example:
+        >>> allowed_drop("0.01", 0.98), round(allowed_drop("1%", 0.98), 4)
+        (0.01, 0.0098)
+
+    Raises:
+        TaskError: Not a number of at least zero.
+    """
+    written = str(text).strip()
+    try:
+        value = float(written.removesuffix("%"))
+    except ValueError:
+        value = -1.0
+    if not value >= 0:
+        raise TaskError(f"max-drop {text!r} is not a limit; write 0.01 (absolute) or 1% (relative)")
+    return value / 100 * abs(reference) if written.endswith("%") else value
+
+
+def optimize(
+    model: str | Path,
+    task: str | Task,
+    devices: Sequence[str],
+    *,
+    max_drop: str | float = 0.01,
+    bind: Mapping[str, int] | None = None,
+    objective: str = "latency_s",
+    constraints: Mapping[str, tuple[float | None, float | None]] | None = None,
+    budget: int = 60_000,
+    measured: int = 40,
+    seed: int = 0,
+    cache: Path | None = None,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> Optimized:
+    """Search per-layer bit widths and pruning for several devices; measure what the search proposes.
+
+    Args:
+        model: Path of an ONNX model with its weights.
+        task: A task, or its name.
+        devices: Names or TOML paths; the first is the one that `objective` is minimised on first.
+        max_drop: Largest allowed drop of the metric, absolute or "1%".
+        bind: Sizes of symbolic dims, such as batch.
+        objective: latency_s, energy_j or size_bytes: what the chosen model has least of.
+        constraints: Column to (lower, upper) bounds, on every device.
+        budget: Design points to cost, over all devices.
+        measured: Designs whose accuracy is measured on the whole test split.
+        seed: Of the search.
+        cache: Folder for sensitivities; None keeps none.
+        workers: Threads that measure accuracy.
+        progress: Called as progress(what, done, total).
+
+    Raises:
+        DseError: Naming the file, device, task or constraint that cannot be used.
+    """
+    job = _Job(model, task, devices, bind or {}, objective, constraints or {}, seed, workers, progress)
+    job.prepare(max_drop)
+    sensitivities = job.measure_changes(cache)
+    first, points = job.search(sensitivities, None, budget // 2, measured // 2)
+    job.measure(first, sensitivities, None)
+    curve = job.fit(sensitivities)
+    second, more = job.search(sensitivities, curve, budget - budget // 2, measured - len(first))
+    job.measure(second, sensitivities, curve)
+    return job.finish(sensitivities, job.fit(sensitivities), points + more)
+
+
+class _Job:
+    """One optimisation; it gathers designs as they are measured."""
+
+    def __init__(
+        self,
+        model: str | Path,
+        task: str | Task,
+        devices: Sequence[str],
+        bind: Mapping[str, int],
+        objective: str,
+        constraints: Mapping[str, tuple[float | None, float | None]],
+        seed: int,
+        workers: int,
+        progress: Progress | None,
+    ) -> None:
+        if objective not in OBJECTIVES:
+            raise SpaceError(f"objective {objective!r} is not one of {', '.join(OBJECTIVES)}")
+        self.path = Path(model)
+        self.task_name = task
+        self.devices = {name: device_of(name) for name in devices}
+        self.bind = dict(bind)
+        self.objective = objective
+        self.constraints = constraints
+        self.rng = np.random.default_rng(seed)
+        self.workers = workers
+        self.progress = progress or (lambda what, done, total: None)
+        self.designs: list[Design] = []
+        self.knobs: list[dict[str, Any]] = []
+        self.seconds: dict[str, float] = {}
+
+    def prepare(self, max_drop: str | float) -> None:
+        """Load the model and the task, score the uncompressed model, and check that it fits somewhere."""
+        start = time.perf_counter()
+        import onnx
+
+        self.workload = load_onnx(self.path, **self.bind)
+        self.model = onnx.load(str(self.path))
+        task = self.task_name
+        self.task = tasks.load(task, reference=self.model) if isinstance(task, str) else task
+        self.blocks = tuple(dict.fromkeys(op.block for op in compress.quantizable(self.workload)))
+        if not self.blocks:
+            raise TechniqueError(f"{self.path}: found no layer with stored weights to quantize (attention, FFN)")
+        self.heads = _prunable(compress.PruneHeads(), self.model)
+        self.neurons = _prunable(compress.PruneNeurons(), self.model)
+        self.scorer = Scorer(self.model, self.task)
+        self.allowed = allowed_drop(max_drop, self.scorer.reference.value)
+        self._refuse_too_large()
+        self.base = StandardModel({0: self.workload})
+        self._add([], None, 0.0)
+        self.seconds["load and score the uncompressed model"] = time.perf_counter() - start
+
+    def _refuse_too_large(self) -> None:
+        for name, device in self.devices.items():
+            cost = hwmodels.evaluate(self.workload, device)
+            if hwmodels.fits(cost, device):
+                continue
+            rest = {key: size for key, size in self.bind.items() if key != "batch"}
+            load: Callable[[int], Workload] = lambda batch: load_onnx(self.path, batch=batch, **rest)  # noqa: E731
+            largest = hwmodels.largest_batch(load, device)
+            raise SpaceError(
+                f"{self.path} does not fit {name}: it needs {cost.peak_bytes / 1e9:.4g} GB, the device has "
+                f"{device.dram.capacity_bytes / 1e9:.4g} GB; the largest batch that fits is {largest}"
+            )
+
+    def measure_changes(self, cache: Path | None) -> Sensitivities:
+        """Measure what every single change costs, on the calibration split."""
+        start = time.perf_counter()
+        changes = [Change("weight_bits", block, bits) for block in self.blocks for bits in WEIGHT_BITS[:-1]]
+        changes += [Change("activation_bits", block, 8) for block in self.blocks]
+        changes += [Change("head_density", block, density) for block in self.heads for density in DENSITIES[:-1]]
+        changes += [Change("neuron_density", block, density) for block in self.neurons for density in DENSITIES[:-1]]
+        scorer = Scorer(self.model, self.task, "calibration", CALIBRATION_EXAMPLES)
+        found = measure_sensitivities(
+            scorer, changes, cache=cache, workers=self.workers, progress=self.progress
+        )
+        self.seconds["sensitivities"] = time.perf_counter() - start
+        return found
+
+    def search(
+        self, sensitivities: Sensitivities, curve: AccuracyCurve | None, budget: int, number: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Search every device and activation width; propose designs worth measuring, best first."""
+        start = time.perf_counter()
+        cases = [(device, activation) for device in self.devices for activation in ACTIVATION_BITS]
+        proposals: list[tuple[float, dict[str, Any]]] = []
+        points = 0
+        for done, (device, activation) in enumerate(cases, start=1):
+            space = self._space(device, activation)
+            loss = partial(_predicted_loss, sensitivities, activation)
+            model = replace(self.base, estimates={"loss_rise": loss})
+            minimize = (*OBJECTIVES, "loss_rise")
+            starts = search.additive_starts(space, partial(evaluate_points, space, model), minimize, rng=self.rng)
+            result = run(
+                search.nsga2(space, rng=self.rng, starts=starts), model, budget=budget // len(cases), minimize=minimize
+            )
+            points += len(result)
+            proposals += self._propose(result, activation, curve, device)
+            self.progress("searching", done, len(cases))
+        known = {_key(knobs) for knobs in self.knobs}
+        chosen: dict[str, dict[str, Any]] = {}
+        if curve is None:  # nothing measured yet: any order, to cover the whole range
+            proposals = [proposals[index] for index in self.rng.permutation(len(proposals))]
+        else:
+            proposals.sort(key=lambda item: item[0])
+        for _, knobs in proposals:
+            if _techniques(knobs) and _key(knobs) not in known and len(chosen) < number:
+                chosen.setdefault(_key(knobs), knobs)
+        self.seconds["search"] = self.seconds.get("search", 0.0) + time.perf_counter() - start
+        return list(chosen.values()), points
+
+    def _space(self, device: str, activation: int) -> Space:
+        knobs: dict[str, Any] = {"device": [device], "activation_bits": [activation]}
+        knobs["weight_bits"] = per_layer(self.blocks, WEIGHT_BITS)
+        if self.heads:
+            knobs["head_density"] = per_layer(tuple(self.heads), DENSITIES)
+        if self.neurons:
+            knobs["neuron_density"] = per_layer(tuple(self.neurons), DENSITIES)
+        return Space(**knobs)
+
+    def _propose(
+        self, result: Result, activation: int, curve: AccuracyCurve | None, device: str
+    ) -> list[tuple[float, dict[str, Any]]]:
+        """Pick, for several allowed drops, the point with the least of each objective (rank, knobs)."""
+        columns = result.columns
+        loss = np.asarray(columns["loss_rise"])
+        limits = _loss_limits(loss, curve, self.allowed)
+        proposals = []
+        for order, limit in enumerate(limits):
+            inside = np.flatnonzero((loss <= limit) & np.isfinite(columns["latency_s"]))
+            if not inside.size:
+                continue
+            for second, name in enumerate(self._objectives()):
+                values = np.asarray(columns[name])[inside]
+                ties = inside[values <= values.min() * 1.001]
+                best = ties[np.argmin(loss[ties])] if curve is not None else ties[np.argmin(columns["size_bytes"][ties])]
+                rank = order + 0.1 * second + 0.01 * list(self.devices).index(device)
+                proposals.append((rank, self._knobs_of(result, int(best), activation)))
+        return proposals
+
+    def _objectives(self) -> tuple[str, ...]:
+        return (self.objective, *(name for name in OBJECTIVES if name != self.objective))
+
+    def _knobs_of(self, result: Result, row: int, activation: int) -> dict[str, Any]:
+        point = result.points.row(row)
+        knobs: dict[str, Any] = {"activation_bits": activation}
+        for name in ("weight_bits", "head_density", "neuron_density"):
+            layers = getattr(point, name, None) if name in self._space("", 32).names else None
+            if isinstance(layers, PerLayer):
+                knobs[name] = dict(zip(layers.blocks, np.asarray(layers.values).tolist(), strict=True))
+        return knobs
+
+    def measure(
+        self, proposals: Sequence[dict[str, Any]], sensitivities: Sensitivities, curve: AccuracyCurve | None
+    ) -> None:
+        """Apply designs to the real weights and run the task on the whole test split."""
+        start = time.perf_counter()
+        designs = [_techniques(knobs) for knobs in proposals]
+        self.scorer.measure_all(designs, workers=self.workers, progress=self.progress)
+        for knobs, techniques in zip(proposals, designs, strict=True):
+            loss = float(_loss_of(knobs, sensitivities))
+            self._add(techniques, knobs, float("nan") if curve is None else float(curve.predict(loss)))
+        key = "accuracy on the test split"
+        self.seconds[key] = self.seconds.get(key, 0.0) + time.perf_counter() - start
+
+    def _add(self, techniques: Sequence[compress.Technique], knobs: dict[str, Any] | None, predicted: float) -> None:
+        """Record a design with its predicted cost on every device."""
+        measured = self.scorer.measure(techniques)
+        fitted: list[compress.Fitted] = []
+        model = self.model
+        for technique in techniques:
+            fitted.append(technique.fit(model))
+            if technique is not techniques[-1]:
+                model = fitted[-1].apply(model)
+        small = compress.cost(self.workload, *fitted)
+        columns = {}
+        for name, device in self.devices.items():
+            cost = hwmodels.evaluate(small, device, enforce_capacity=True)
+            columns[name] = {
+                "latency_s": float(cost.latency_s),
+                "energy_j": float(cost.energy_j),
+                "peak_bytes": float(cost.peak_bytes),
+                "size_bytes": float(small.weight_bytes()),
+            }
+        name = f"d{len(self.designs):02d}" if techniques else "uncompressed"
+        self.designs.append(
+            Design(name=name, techniques=tuple(fitted), measured=measured, predicted_drop=predicted, columns=columns)
+        )
+        self.knobs.append(knobs or {})
+
+    def fit(self, sensitivities: Sensitivities) -> AccuracyCurve:
+        """Fit the curve from predicted loss to measured drop on every design measured so far."""
+        pairs = [
+            (float(_loss_of(knobs, sensitivities)), design.measured.drop.value)
+            for knobs, design in zip(self.knobs, self.designs, strict=True)
+            if knobs
+        ]
+        return fit_curve([rise for rise, _ in pairs], [drop for _, drop in pairs])
+
+    def finish(self, sensitivities: Sensitivities, curve: AccuracyCurve, points: int) -> Optimized:
+        """Find the fronts, choose a design for every device, and hand everything over."""
+        fronts, chosen = {}, {}
+        for device in self.devices:
+            table = self._table(device)
+            costs = np.stack([table[name] for name in ("drop", *OBJECTIVES)], axis=1)
+            front = non_dominated(costs)
+            fronts[device] = tuple(d.name for d, on in zip(self.designs, front, strict=True) if on)
+            chosen[device] = self._choose(device, table)
+        return Optimized(
+            workload=self.workload,
+            model=self.model,
+            task=self.task,
+            reference=self.scorer.reference,
+            allowed=self.allowed,
+            designs=tuple(self.designs),
+            fronts=fronts,
+            chosen=chosen,
+            curve=curve,
+            sensitivities=sensitivities,
+            points=points,
+            seconds=self.seconds,
+        )
+
+    def _table(self, device: str) -> dict[str, Any]:
+        table = {name: np.array([d.columns[device][name] for d in self.designs]) for name in (*OBJECTIVES, "peak_bytes")}
+        return table | {"drop": np.array([d.measured.drop.value for d in self.designs])}
+
+    def _choose(self, device: str, table: Mapping[str, Any]) -> str:
+        """Choose the design with the least of the objective whose measured drop is allowed; size breaks ties."""
+        limits = {"drop": (None, self.allowed), **self.constraints}
+        allowed = check_feasible(table, limits, what=f"on {device}, of {len(self.designs)} measured designs")
+        candidates = np.flatnonzero(allowed)
+        values = table[self.objective][candidates]
+        ties = candidates[values <= values.min() * 1.01]
+        return self.designs[int(ties[np.argmin(table["size_bytes"][ties])])].name
+
+
+def _prunable(technique: compress.PruneHeads | compress.PruneNeurons, model: onnx.ModelProto) -> list[str]:
+    """List the prunable blocks; none where the graph has none that can be cut."""
+    try:
+        return list(technique.fit(model).kept)
+    except TechniqueError:
+        return []
+
+
+def _techniques(knobs: Mapping[str, Any]) -> list[compress.Technique]:
+    """Give the techniques of a design, leaving out those that change nothing."""
+    found: list[compress.Technique] = []
+    for name, technique in (("head_density", compress.PruneHeads), ("neuron_density", compress.PruneNeurons)):
+        densities = knobs.get(name, {})
+        if any(value < 1 for value in densities.values()):
+            found.append(technique(density=densities))
+    bits = knobs.get("weight_bits", {})
+    if any(value < KEEP_BITS for value in bits.values()):
+        found.append(compress.Quantize(weight_bits=bits, activation_bits=knobs["activation_bits"]))
+    return found
+
+
+def _predicted_loss(sensitivities: Sensitivities, activation: int, point: Any) -> Any:
+    """Predict the rise of the loss for a batch of design points (or one)."""
+    knobs = {name: getattr(point, name) for name in ("weight_bits", "head_density", "neuron_density") if name in point}
+    bits = knobs["weight_bits"]
+    if activation == 8:
+        knobs["activation_bits"] = PerLayer(bits.blocks, np.where(np.asarray(bits.values) < KEEP_BITS, 8.0, 32.0))
+    return sensitivities.predict(knobs)
+
+
+def _loss_of(knobs: Mapping[str, Any], sensitivities: Sensitivities) -> float:
+    layers = {
+        name: PerLayer(tuple(values), np.array([list(values.values())], dtype=float))
+        for name, values in knobs.items()
+        if isinstance(values, Mapping)
+    }
+    if knobs["activation_bits"] == 8:
+        bits = layers["weight_bits"]
+        layers["activation_bits"] = PerLayer(bits.blocks, np.where(bits.values < KEEP_BITS, 8.0, 32.0))
+    return float(sensitivities.predict(layers)[0])
+
+
+def _loss_limits(loss: Any, curve: AccuracyCurve | None, allowed: float) -> list[float]:
+    """Give the predicted losses up to which designs are looked for, the most wanted first."""
+    if curve is None:  # nothing measured yet: spread over the range of the front
+        low = max(float(np.quantile(loss, 0.02)), 1e-3)
+        return np.geomspace(low, max(float(loss.max()), 2 * low), 7).tolist()
+    grid = np.linspace(0, float(curve.rises.max()), 2000)
+    drops = curve.predict(grid)
+    return [float(grid[drops <= allowed * factor].max()) for factor in (1.0, 0.7, 1.4, 0.4, 3.0, 8.0)]
+
+
+def _key(knobs: Mapping[str, Any]) -> str:
+    return repr(sorted((name, str(value)) for name, value in knobs.items()))

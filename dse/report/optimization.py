@@ -1,0 +1,285 @@
+"""Write what `optimize` found: models, tables, figures and `report.md`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import hwmodels
+from dse import plots
+from dse.files import atomic_write
+from dse.measure import Timing
+from dse.model import device_of
+from dse.pipeline import Design, Optimized
+from dse.report.figures import pareto_figure, prediction_figure
+from dse.report.tables import markdown_table, si
+from workloads import compress
+
+__all__ = ["write_chosen", "write_report"]
+
+CITATIONS = {
+    "Quantize": "Gholami et al., A Survey of Quantization Methods for Efficient Neural Network Inference, 2021",
+    "PruneHeads": "Michel et al., Are Sixteen Heads Really Better than One?, 2019; magnitude: Han et al., 2015",
+    "PruneNeurons": "Han et al., Learning both Weights and Connections for Efficient Neural Networks, 2015",
+}
+METHODS = (
+    "Roofline: Williams, Waterman, Patterson, CACM 52(4), 2009",
+    "NSGA-II: Deb et al., IEEE TEC 6(2), 2002",
+    "Additive sensitivities: Dong et al., HAWQ-V2, NeurIPS 2020",
+    "Isotonic regression: Barlow et al., 1972",
+)
+
+
+def write_chosen(found: Optimized, out: Path) -> dict[str, Path]:
+    """Write the model chosen for every device as an ONNX file, by rename.
+
+    Returns:
+        Design name to path; `chosen.onnx` is the first device's.
+    """
+    paths: dict[str, Path] = {}
+    for number, name in enumerate(dict.fromkeys(found.chosen.values())):
+        design = found.design(name)
+        model = compress.apply(found.model, *design.techniques)
+        entry = model.metadata_props.add()
+        entry.key, entry.value = "dse.techniques", json.dumps([item.to_dict() for item in design.techniques])
+        paths[name] = out / ("chosen.onnx" if number == 0 else f"chosen-{name}.onnx")
+        with atomic_write(paths[name]) as part:
+            Path(part).write_bytes(model.SerializeToString())
+    return paths
+
+
+def write_report(found: Optimized, out: Path, timings: Mapping[str, Timing], models: Mapping[str, Path]) -> Path:
+    """Write report.md with its figures and tables.
+
+    Args:
+        found: The result.
+        out: Folder.
+        timings: Design name to its timing on this machine.
+        models: Design name to the ONNX file written.
+    """
+    first = next(iter(found.chosen))
+    chosen = found.design(found.chosen[first])
+    small = compress.cost(found.workload, *chosen.techniques)
+    pareto_figure(found, out / "pareto.png")
+    prediction_figure(found, out / "prediction.png")
+    plots.roofline(small, device_of(first), out / "roofline.png")
+    _write_designs(found, out / "designs.csv")
+    with atomic_write(out / "designs.json") as part:
+        plain = {design.name: [item.to_dict() for item in design.techniques] for design in found.designs}
+        Path(part).write_text(json.dumps(plain, indent=1))
+    sections = [
+        _summary(found, models),
+        _timing_section(found, timings),
+        _front_section(found),
+        _accuracy_section(found),
+        _operator_section(found, first, chosen, out),
+        _search_section(found),
+        _sources(found),
+    ]
+    path = out / "report.md"
+    with atomic_write(path) as part:
+        Path(part).write_text("\n\n".join(sections) + "\n")
+    return path
+
+
+def _points(value: float, error: float | None = None) -> str:
+    text = f"{100 * value:+.2f}"
+    return text if error is None else f"{text} ± {100 * error:.2f}"
+
+
+def _summary(found: Optimized, models: Mapping[str, Path]) -> str:
+    reference = found.designs[0]
+    rows = []
+    for device, name in found.chosen.items():
+        design = found.design(name)
+        before, after = reference.columns[device], design.columns[device]
+        rows.append(
+            [
+                Path(device).stem,
+                f"{name} (`{models[name].name}`)",
+                _points(design.measured.drop.value, design.measured.drop.standard_error),
+                f"{before['latency_s'] / after['latency_s']:.2f}x",
+                f"{before['energy_j'] / after['energy_j']:.2f}x",
+                f"{reference.measured.packed_bytes / design.measured.packed_bytes:.2f}x",
+                f"{reference.measured.file_bytes / design.measured.file_bytes:.2f}x",
+            ]
+        )
+    header = ["device", "chosen design", "drop, points (measured)", "latency gain (predicted)"]
+    header += ["energy gain (predicted)", "packed size gain (measured)", "file gain (measured)"]
+    bound = ", ".join(f"{name}={size}" for name, size in found.workload.bindings.items()) or "no symbolic dims"
+    return (
+        f"# {found.workload.name} on {found.task.name}\n\n"
+        f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. {bound}. "
+        f"Uncompressed {found.reference.metric} (measured): {found.reference.value:.4f} ± "
+        f"{found.reference.standard_error:.4f} on {found.reference.count} examples; allowed drop "
+        f"{100 * found.allowed:.3g} points.\n\n"
+        "Every number is marked *measured* (run on this machine) or *predicted* (cost models and sensitivities). "
+        "Standard errors of drops are paired, over examples. Designs are chosen on the examples that their drop is "
+        "measured on, so a chosen drop is slightly optimistic.\n\n" + markdown_table(header, rows)
+    )
+
+
+def _timing_section(found: Optimized, timings: Mapping[str, Timing]) -> str:
+    if not timings:
+        return "## Speed on this machine\n\nNot timed."
+    base = timings[found.designs[0].name]
+    local = next((device for device in found.fronts if device_of(device).kind == "cpu" and device == "local"), None)
+    rows = []
+    for name, timing in timings.items():
+        design = found.design(name)
+        predicted = design.columns[local]["latency_s"] if local else float("nan")
+        gain = found.designs[0].columns[local]["latency_s"] / predicted if local else float("nan")
+        rows.append(
+            [
+                name,
+                si(timing.cpu_s, "s"),
+                si(predicted, "s") if local else "-",
+                f"{predicted / timing.cpu_s - 1:+.0%}" if local else "-",
+                f"{base.cpu_s / timing.cpu_s:.2f}x",
+                f"{gain:.2f}x" if local else "-",
+            ]
+        )
+    header = ["design", "CPU time (measured)", "latency (predicted)", "error", "gain (measured)", "gain (predicted)"]
+    note = "" if local else " No prediction: add the device `local` for one."
+    return (
+        "## Speed on this machine\n\nONNX Runtime, one thread, CPU time of one execution, runs interleaved; median of "
+        f"{base.runs}.{note}\n\n" + markdown_table(header, rows)
+    )
+
+
+def _front_section(found: Optimized) -> str:
+    parts = [
+        "## Fronts\n\nEvery design below was applied to the real weights and measured on the whole test split. A front "
+        "holds the designs that no other beats in drop, latency, energy and size at once.\n\n![fronts](pareto.png)"
+    ]
+    for device, names in found.fronts.items():
+        designs = sorted((found.design(name) for name in names), key=lambda item: item.measured.drop.value)
+        rows = [_front_row(found, design, device) for design in designs]
+        header = ["design", "drop, points (measured)", "latency (predicted)", "energy (predicted)"]
+        header += ["packed (measured)", "file (measured)", "what was done"]
+        parts.append(f"### {Path(device).stem}\n\n" + markdown_table(header, rows))
+    return "\n\n".join(parts)
+
+
+def _front_row(found: Optimized, design: Design, device: str) -> list[str]:
+    columns = design.columns[device]
+    mark = " **chosen**" if found.chosen[device] == design.name else ""
+    return [
+        design.name + mark,
+        _points(design.measured.drop.value, design.measured.drop.standard_error),
+        si(columns["latency_s"], "s"),
+        si(columns["energy_j"], "J"),
+        si(design.measured.packed_bytes, "B"),
+        si(design.measured.file_bytes, "B"),
+        describe(design),
+    ]
+
+
+def describe(design: Design) -> str:
+    """Say in a few words what was done to a model."""
+    words = []
+    for technique in design.techniques:
+        plain = technique.to_dict()
+        if plain["technique"] == "Quantize":
+            bits = [value for value in plain["weight_bits"].values() if value < compress.KEEP_BITS]
+            kind = "W8A8" if plain["activation_bits"] == 8 and set(bits) == {8.0} else "weights"
+            kind = "dynamic int8, weights" if plain["activation_bits"] == 8 and kind == "weights" else kind
+            layers = f"{len(bits)} of {len(plain['weight_bits'])} layers"
+            mean = sum(bits) / max(len(bits), 1)
+            words.append(f"{kind} at {mean:.1f} bits in {layers}" if kind != "W8A8" else f"W8A8 in {layers}")
+        else:
+            what = "heads" if plain["technique"] == "PruneHeads" else "neurons"
+            words.append(f"{sum(map(len, plain['kept'].values()))} {what} kept")
+    return ", ".join(words) or "nothing"
+
+
+def _accuracy_section(found: Optimized) -> str:
+    steepest = sorted(found.sensitivities.rise.items(), key=lambda item: -item[1])[:12]
+    rows = [
+        [change.block, change.knob, f"{change.value:g}", f"{rise:.4f} ± {found.sensitivities.standard_error[change]:.4f}"]
+        for change, rise in steepest
+    ]
+    sd = 100 * found.curve.sd
+    return (
+        "## What accuracy depends on\n\nThe twelve single changes that cost most, as the rise of the mean loss on the "
+        "calibration split (measured); the rises of a combination are added and turned into a drop by a monotone curve "
+        f"(standard deviation of a prediction: {sd:.2f} points, leave-one-out).\n\n"
+        + markdown_table(["block", "knob", "value", "rise of the loss (measured)"], rows)
+        + "\n\n![predicted and measured drops](prediction.png)"
+    )
+
+
+def _operator_section(found: Optimized, device: str, chosen: Design, out: Path) -> str:
+    small = compress.cost(found.workload, *chosen.techniques)
+    rows = hwmodels.breakdown(small, device_of(device))
+    with atomic_write(out / "operators.csv") as part, open(part, "w", newline="") as file:
+        fields = [name for name in rows[0].keys()]
+        writer = csv.DictWriter(file, fields)
+        writer.writeheader()
+        writer.writerows(rows)
+    top = sorted(rows, key=lambda row: -row["latency_s"])[:20]
+    body = [
+        [
+            row["name"][:40],
+            row["block"],
+            row["op_type"],
+            si(row["flops"], "FLOP"),
+            si(row["dram_bytes"], "B"),
+            f"{row['intensity']:.3g}",
+            row["bound"],
+            si(row["latency_s"], "s"),
+            f"{row['share']:.1%}",
+        ]
+        for row in top
+    ]
+    header = ["operator", "block", "type", "work", "traffic", "FLOP/B", "bound by", "latency", "share"]
+    return (
+        f"## Where the time goes\n\nDesign {chosen.name} on {Path(device).stem}, all predicted; the 20 longest of "
+        f"{len(rows)} operators ([all of them](operators.csv)).\n\n" + markdown_table(header, body)
+        + "\n\n![roofline](roofline.png)"
+    )
+
+
+def _search_section(found: Optimized) -> str:
+    rows = [[phase, f"{seconds:.1f} s"] for phase, seconds in found.seconds.items()]
+    return (
+        f"## The search\n\n{found.points} design points costed, {len(found.designs) - 1} measured. Per-layer bit "
+        "widths, head and neuron densities, weight-only or dynamic int8, on every device.\n\n"
+        + markdown_table(["phase", "wall time (measured)"], rows)
+    )
+
+
+def _sources(found: Optimized) -> str:
+    lines = ["## Sources"]
+    for device in found.fronts:
+        spec = device_of(device)
+        lines.append(f"\n**{spec.name}**\n")
+        lines += [f"- {group}: {citation.source} ({citation.origin})" for group, citation in spec.sources.items()]
+    used = dict.fromkeys(item.to_dict()["technique"] for design in found.designs for item in design.techniques)
+    lines.append("\n**Methods**\n")
+    lines += [f"- {name}: {CITATIONS[name]}" for name in used]
+    lines += [f"- {method}" for method in METHODS]
+    return "\n".join(lines)
+
+
+def _write_designs(found: Optimized, path: Path) -> None:
+    """Write every measured design on every device as CSV."""
+    with atomic_write(path) as part, open(part, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["design", "device", "on_front", "chosen", "drop_measured", "drop_standard_error", "drop_predicted"]
+            + ["latency_s_predicted", "energy_j_predicted", "peak_bytes_predicted", "packed_bytes", "file_bytes", "what"]
+        )
+        for device, front in found.fronts.items():
+            for design in found.designs:
+                columns: Mapping[str, Any] = design.columns[device]
+                writer.writerow(
+                    [design.name, Path(device).stem, design.name in front, found.chosen[device] == design.name]
+                    + [design.measured.drop.value, design.measured.drop.standard_error, design.predicted_drop]
+                    + [columns["latency_s"], columns["energy_j"], columns["peak_bytes"]]
+                    + [design.measured.packed_bytes, design.measured.file_bytes, describe(design)]
+                )

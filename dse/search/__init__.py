@@ -1,0 +1,8 @@
+"""Searches: generators that yield genes and receive the objectives of these points."""
+
+from dse.search.additive import additive_starts
+from dse.search.genetic import nsga2
+from dse.search.protocol import Proposals, Search
+from dse.search.simple import exhaustive, random_search
+
+__all__ = ["Proposals", "Search", "additive_starts", "exhaustive", "nsga2", "random_search"]
