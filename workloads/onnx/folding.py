@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from workloads.onnx.builder import Node
 
-__all__ = ["LIMIT", "fold"]
+__all__ = ["LIMIT", "fold", "sliced"]
 
 Array = NDArray[Any]
 LIMIT = 65536
@@ -63,10 +63,25 @@ def _slice(node: Node, a: Sequence[Any]) -> Array:
         starts, ends = a[1].ravel().tolist(), a[2].ravel().tolist()
         axes = range(len(starts)) if len(a) < 4 or a[3] is None else a[3].ravel().tolist()  # type: ignore[assignment]
         steps = (1,) * len(starts) if len(a) < 5 or a[4] is None else a[4].ravel().tolist()
-    index: list[Any] = [slice(None)] * a[0].ndim
+    result = a[0]
     for start, end, position, step in zip(starts, ends, axes, steps, strict=True):
-        index[position] = slice(start, end, step)
-    return np.asarray(a[0][tuple(index)])
+        result = result.take(np.array(sliced(start, end, step, result.shape[position]), dtype=np.int64), axis=position)
+    return np.asarray(result)
+
+
+def sliced(start: int, end: int, step: int, extent: int) -> range:
+    """Give the indices that an ONNX Slice takes: as NumPy, but a backward slice starts inside the axis.
+
+    Example:
+        >>> list(sliced(-9, -8, -1, extent=4)), np.arange(4)[-9:-8:-1].tolist()
+        ([0], [])
+
+    Source: ONNX operator specification, Slice (clamping of starts and ends).
+    """
+    start, end = (start + extent if start < 0 else start), (end + extent if end < 0 else end)
+    if step > 0:
+        return range(min(max(start, 0), extent), min(max(end, 0), extent), step)
+    return range(min(max(start, 0), extent - 1), min(max(end, -1), extent - 1), step)
 
 
 _NUMPY: dict[str, Callable[[Node, Sequence[Any]], Array]] = {

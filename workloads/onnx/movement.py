@@ -10,6 +10,7 @@ import numpy as np
 from workloads.errors import WorkloadError
 from workloads.onnx.builder import Builder, Node, Value, broadcast_axes, index_names, plain
 from workloads.onnx.elementwise import broadcast_shape
+from workloads.onnx.folding import sliced
 from workloads.operator import Axis, axis
 
 __all__ = [
@@ -235,7 +236,7 @@ def slice_(node: Node, builder: Builder) -> None:
     read = [plain(name) for name in names]
     for start, end, position, step in zip(starts, ends, axes, steps, strict=True):
         position %= value.rank
-        chosen = range(*slice(start, end, step).indices(value.shape[position]))
+        chosen = sliced(start, end, step, value.shape[position])
         shape[position] = len(chosen)
         if len(chosen) != value.shape[position]:
             low = min(chosen[0], chosen[-1]) if len(chosen) else 0
