@@ -2,7 +2,8 @@
 
 from hwmodels.cost import Cost
 from hwmodels.costing import OperatorCost, breakdown, breakdown_records, evaluate, fits, largest_batch
-from hwmodels.roofline import Citation, MemoryLevel, RooflineDevice
+from hwmodels.records import Citation, MemoryLevel
+from hwmodels.roofline import RooflineDevice
 from hwmodels.schema import DeviceSpec
 from hwmodels.specs import load, names, read_spec
 from hwmodels.step import Device, Step

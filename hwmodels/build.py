@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from hwmodels.fusion import FUSIONS
 from hwmodels.native import native_codes, tabulate
-from hwmodels.roofline import Citation, MemoryLevel, RooflineDevice
+from hwmodels.records import Citation, MemoryLevel
+from hwmodels.roofline import RooflineDevice
 from hwmodels.schema import DeviceSpec, Table
 from workloads.errors import SpecError, nearest
 from workloads.formats import FORMATS
@@ -32,6 +33,11 @@ def build_device(spec: DeviceSpec, origin: str) -> RooflineDevice:
 
     Raises:
         SpecError: A name that does not exist, or fields that contradict each other.
+
+    Example:
+        >>> from hwmodels.specs import read_spec, spec_text
+        >>> build_device(read_spec(spec_text("t4"), "t4.toml"), "t4.toml").tdp_w
+        70.0
     """
     _check_names(origin, "matrix.peak", spec.matrix.peak, _FORMAT_NAMES)
     _check_names(origin, "kernels.fuses", spec.kernels.fuses, FUSIONS)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwmodels.cost import Cost
-from hwmodels.roofline import Demand, RooflineDevice, add_demands
+from hwmodels.records import Demand, add_demands
+from hwmodels.roofline import RooflineDevice
 from hwmodels.step import Device, Step, merge_steps
 from workloads.errors import SpecError
 from workloads.liveness import peak_bytes
@@ -93,6 +94,17 @@ def largest_batch(load: Callable[[int], Workload], device: Device, limit: int = 
 
     Returns:
         0 if not even one sample fits. Assumes that the peak grows with the batch size.
+
+    Example:
+        >>> import hwmodels
+        >>> from workloads import Operator, Tensor, Workload, axis
+        >>> def load(batch):  # reads 1 GB a sample
+        ...     x = Tensor(name="x", axes=(axis("b"), axis("n")), bits=8)
+        ...     read = Operator(name="r", op_type="Abs", kind="elementwise", dims={"b": batch, "n": 10**9}, inputs=(x,),
+        ...                     outputs=())
+        ...     return Workload(name="w", operators=(read,), inputs=("x",))
+        >>> largest_batch(load, hwmodels.load("t4"))
+        16
     """
 
     def is_within(batch: int) -> bool:
@@ -149,6 +161,12 @@ def breakdown(workload: Workload, device: RooflineDevice) -> pd.DataFrame:
 
     Raises:
         SpecError: The workload or the device holds a batch of design points.
+
+    Example:
+        >>> import hwmodels
+        >>> from workloads import Workload
+        >>> len(breakdown(Workload(name="nothing", operators=()), hwmodels.load("t4")))
+        0
     """
     import pandas
 
@@ -161,6 +179,16 @@ def breakdown_records(workload: Workload, device: RooflineDevice) -> tuple[Opera
 
     Raises:
         SpecError: The workload or the device holds a batch of design points.
+
+    Example:
+        >>> import hwmodels
+        >>> from workloads import Operator, Tensor, Workload, axis
+        >>> x, y = (Tensor(name=name, axes=(axis("n"),)) for name in "xy")
+        >>> relu = Operator(name="relu", op_type="Relu", kind="elementwise", dims={"n": 10**8}, inputs=(x,),
+        ...                 outputs=(y,), flops_per_point=1.0)
+        >>> (row,) = breakdown_records(Workload(name="w", operators=(relu,)), hwmodels.load("t4"))
+        >>> row.bound, row.intensity
+        ('memory', 0.125)
     """
     found: dict[str, OperatorCost] = {}
     for position, step in enumerate(device.plan(workload)):

@@ -24,7 +24,15 @@ _UNPACKING = ("MatMulNBits",)
 
 
 def is_weight_conversion(op: Operator) -> bool:
-    """Say whether an operator dequantizes a stored weight (and not an activation)."""
+    """Say whether an operator dequantizes a stored weight (and not an activation).
+
+    Example:
+        >>> from workloads import Tensor, axis
+        >>> w = Tensor(name="w", axes=(axis("n"),), role="weight", bits=4)
+        >>> is_weight_conversion(Operator(name="d", op_type="DequantizeLinear", kind="convert", dims={"n": 8},
+        ...                               inputs=(w,), outputs=(Tensor(name="w:dequantized", axes=(axis("n"),)),)))
+        True
+    """
     return op.kind == "convert" and any(tensor.role == "weight" for tensor in op.inputs[:1])
 
 
@@ -38,6 +46,15 @@ def plan_steps(workload: Workload, fuses: Collection[str]) -> tuple[Step, ...]:
     Returns:
         One step per kernel. A conversion of a weight that the device fuses joins the step of the first product that
         reads the weight; the rest of its readers unpack it at no extra cost.
+
+    Example:
+        >>> from workloads import Tensor, axis
+        >>> x, y, z = (Tensor(name=name, axes=(axis("n"),)) for name in "xyz")
+        >>> ops = [Operator(name=f"{a.name}{b.name}", op_type="Relu", kind="elementwise", dims={"n": 8}, inputs=(a,),
+        ...                 outputs=(b,)) for a, b in ((x, y), (y, z))]
+        >>> work = Workload(name="w", operators=tuple(ops), outputs=("z",), groups=(("xy", "yz"),))
+        >>> [(step.kind, sorted(step.resident)) for step in plan_steps(work, ())]
+        [('fused', ['y'])]
     """
     leader = _leaders(workload, fuses)
     members: dict[str, list[Operator]] = {}

@@ -65,6 +65,11 @@ def tabulate(values: Mapping[str, float], native: NDArray[np.int64], missing: fl
         values: By format name.
         native: From `native_codes`.
         missing: For formats that cannot run.
+
+    Example:
+        >>> peaks = {"fp16": 312e12, "fp32": 19.5e12}
+        >>> float(tabulate(peaks, native_codes(peaks), missing=0.0)[format_code("int8")])
+        312000000000000.0
     """
     names = [FORMATS[code].name if code >= 0 else "" for code in native]
     return np.array([values.get(name, missing) for name in names])

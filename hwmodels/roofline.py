@@ -5,10 +5,10 @@ Source: Williams, Waterman, Patterson, Roofline: an insightful visual performanc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,73 +16,19 @@ from numpy.typing import NDArray
 from hwmodels.accumulate import Sum, add_up, where_larger
 from hwmodels.cost import Cost, larger
 from hwmodels.fusion import PRODUCTS, plan_steps
+from hwmodels.records import Citation, Demand, MemoryLevel, add_demands
 from hwmodels.step import Step, charged_tensors
 from workloads.formats import FORMATS, format_code
 from workloads.operator import Num, Operator, Tensor
 from workloads.workload import Workload
 
-__all__ = ["Citation", "Demand", "MemoryLevel", "RooflineDevice", "add_demands"]
+__all__ = ["RooflineDevice"]
 
 _FP32 = format_code("fp32")
 
 # Below this share of the nominal voltage a chip does not run, whatever its clock.
 # Assumption: vendor curves of 0.7 to 0.75 V at low clocks against 1.0 to 1.05 V at boost.
 LOWEST_VOLTAGE = 0.7
-
-
-@dataclass(frozen=True, slots=True)
-class Citation:
-    """Where a group of numbers comes from.
-
-    Attributes:
-        source: Author, title or table.
-        origin: read | derived | recalled.
-        note: What to know when using it.
-        disagreements: What other sources say instead.
-    """
-
-    source: str
-    origin: str
-    note: str = ""
-    disagreements: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryLevel:
-    """One level of the memory hierarchy.
-
-    Attributes:
-        name: "L1", "L2", "DRAM".
-        capacity_bytes: All of its copies together [B].
-        bytes_per_s: Peak bandwidth of all copies [B/s]; 0: not stated.
-        j_per_bit: Energy on top of the levels inside it: a bit from DRAM pays every level [J/bit].
-    """
-
-    name: str
-    capacity_bytes: float
-    bytes_per_s: float = 0.0
-    j_per_bit: float = 0.0
-
-
-class Demand(NamedTuple):
-    """What an operator (or a step) asks of a device at nominal clock and voltage, all its executions together."""
-
-    compute_s: Num
-    dram_bytes: Num
-    flops: Num
-    compute_j: Num
-
-
-def add_demands(demands: Sequence[Demand]) -> Demand:
-    """Add the demands of operators that run as one kernel.
-
-    Example:
-        >>> add_demands([Demand(1.0, 2.0, 3.0, 4.0), Demand(1.0, 0.0, 1.0, 0.0)])
-        Demand(compute_s=2.0, dram_bytes=2.0, flops=4.0, compute_j=4.0)
-    """
-    if len(demands) == 1:
-        return demands[0]
-    return Demand(*[add_up(parts) for parts in zip(*demands, strict=True)])
 
 
 def _is_one(count: Num) -> bool:

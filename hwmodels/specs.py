@@ -73,6 +73,11 @@ def read_spec(text: str, origin: str) -> DeviceSpec:
 
     Raises:
         SpecError: All faults of the file, one a line.
+
+    Example:
+        >>> read_spec('name = "mine"', "mine.toml")
+        Traceback (most recent call last):
+        workloads.errors.SpecError: mine.toml: field title: missing; add it (specs/README.md shows every field)...
     """
     try:
         data = tomllib.loads(text)
@@ -86,7 +91,12 @@ def _plain(name: str) -> str:
 
 
 def spec_text(name: str) -> str:
-    """Give the TOML text of a shipped device."""
+    """Give the TOML text of a shipped device.
+
+    Example:
+        >>> spec_text("t4").splitlines()[0]
+        'name = "t4"'
+    """
     return (resources.files("hwmodels") / "specs" / f"{name}.toml").read_text(encoding="utf-8")
 
 

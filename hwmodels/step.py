@@ -66,6 +66,15 @@ def charged_tensors(step: Step) -> tuple[tuple[Tensor, ...], ...]:
 
     An operator alone moves all of its tensors. Inside a fused step every tensor moves at most once: one from outside
     with its first reader, one that is needed outside with its writer, a resident one never.
+
+    Example:
+        >>> from workloads import axis
+        >>> x, y, z = (Tensor(name=name, axes=(axis("n"),)) for name in "xyz")
+        >>> ops = [Operator(name=f"{a.name}{b.name}", op_type="Relu", kind="elementwise", dims={"n": 8}, inputs=(a,),
+        ...                 outputs=(b,)) for a, b in ((x, y), (y, z))]
+        >>> step = Step(operators=tuple(ops), kind="fused", resident=frozenset("y"))
+        >>> [[tensor.name for tensor in moved] for moved in charged_tensors(step)]
+        [['x'], ['z']]
     """
     if len(step.operators) == 1 and not step.resident:
         return (step.operators[0].tensors(),)
@@ -82,6 +91,14 @@ def merge_steps(steps: Iterable[Step]) -> tuple[Step, ...]:
     """Merge steps that cost the same into one with a count: twelve equal layers are costed once.
 
     Scalars are compared by value and arrays by identity, so a merge never looks into a batch.
+
+    Example:
+        >>> from workloads import axis
+        >>> ops = [Operator(name=name, op_type="Relu", kind="elementwise", dims={"n": size}, outputs=(),
+        ...                 inputs=(Tensor(name=name, axes=(axis("n"),)),))
+        ...        for name, size in (("a", 8), ("b", 8), ("c", 9))]
+        >>> [step.count for step in merge_steps([Step(operators=(op,)) for op in ops])]
+        [2, 1]
     """
     first: dict[object, Step] = {}
     counts: dict[object, Num] = {}

@@ -29,6 +29,12 @@ def write_spec(spec: DeviceSpec, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         SpecError: The spec would not load, or the folder does not exist.
+
+    Example:
+        >>> from hwmodels.specs import read_spec, spec_text
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_spec(read_spec(spec_text("t4"), "t4.toml"), Path(folder) / "mine.toml").name
+        'mine.toml'
     """
     target = Path(path)
     text = spec_to_toml(spec)

@@ -168,11 +168,11 @@ class Tensor:
 
     def bytes(self, dims: Mapping[str, Num]) -> Num:
         """Give the bytes that the given dims move, each value once [B]."""
-        return self.values(dims) * self.bits_per_value() * self.touched / 8
+        return self.values(dims) * (self.touched / 8) * self.bits_per_value()  # scalars first: fewer array operations
 
     def stored_bytes(self, dims: Mapping[str, Num]) -> Num:
         """Give the bytes that the whole tensor occupies [B]."""
-        return math.prod(item.length(dims) for item in self.axes) * self.bits_per_value() / 8
+        return math.prod(item.length(dims) for item in self.axes) / 8 * self.bits_per_value()
 
     def shape(self, dims: Mapping[str, Num]) -> tuple[Num, ...]:
         """Give the stored shape."""
