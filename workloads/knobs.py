@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,28 +29,34 @@ class PerLayer:
 
     blocks: tuple[str, ...]
     values: NDArray[Any]
+    _columns: dict[str, Num] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values)
         if values.ndim not in (1, 2) or values.shape[-1] != len(self.blocks):
             raise TechniqueError(f"per-layer values of shape {values.shape} do not fit {len(self.blocks)} blocks")
         # columns in Fortran order: at() then hands out contiguous views, several times faster in the cost model
-        object.__setattr__(self, "values", np.asfortranarray(values))
+        values = np.asfortranarray(values)
+        object.__setattr__(self, "values", values)
+        # one object per column: the cost model recognises equal operators by the identity of their arrays
+        columns = {name: values[:, j] if values.ndim == 2 else float(values[j]) for j, name in enumerate(self.blocks)}
+        if len(columns) != len(self.blocks):
+            raise TechniqueError(f"per-layer values name a block twice: {', '.join(self.blocks)}")
+        object.__setattr__(self, "_columns", columns)
 
     def at(self, block: str) -> Num:
         """Give the value for a block: the most specific column whose name is the block or above it.
 
         Returns:
-            A float for one point; a contiguous view of shape (n_points,) for a batch.
+            A float for one point; a contiguous view of shape (n_points,) for a batch, the same object every time.
 
         Raises:
             TechniqueError: No column covers the block.
         """
         name = block
         while name:
-            if name in self.blocks:
-                column = self.values[..., self.blocks.index(name)]
-                return column if column.ndim else float(column)
+            if name in self._columns:
+                return self._columns[name]
             name = name.rpartition(".")[0]
         raise TechniqueError(f"no column covers block {block!r}; columns: {', '.join(self.blocks)}")
 

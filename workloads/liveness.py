@@ -33,6 +33,8 @@ def activation_peak_bytes(
 ) -> Num:
     """Give the largest sum of activations (and KV cache) that are live at once [B]."""
     buffer_of = _buffers(workload.operators)
+    if any(is_batch(op.count) and op.inputs and op.inputs[0].role != "weight" for op in workload.operators):
+        return _mixed_peak_bytes(workload, buffer_of, on_chip, kernels)
     frees = _frees(workload, buffer_of, kernels)
     live = _LiveSet()
     for name, (tensor, op) in _outside(workload.operators, buffer_of).items():
@@ -97,6 +99,58 @@ class _LiveSet:
                 total = total + (self.batches[key] if count == 1 else count * self.batches[key])
             largest = np.maximum(largest, total) if is_batch(largest) or is_batch(total) else max(largest, total)
         return largest
+
+
+def _mixed_peak_bytes(
+    workload: Workload, buffer_of: dict[str, str], on_chip: Collection[str], kernels: Iterable[Collection[str]]
+) -> Num:
+    """Give the peak where operators do not run in every design point: so the last reader differs from point to point.
+
+    An operator with count 0 reads nothing, and its outputs have no bits; a tensor may have one writer per alternative.
+    """
+    touched = _touched(workload, buffer_of, kernels)
+    kept = {buffer_of[name] for name in workload.outputs if name in buffer_of}
+    sizes: dict[str, Num] = {}
+    for name, (tensor, op) in _outside(workload.operators, buffer_of).items():
+        if name not in on_chip:
+            sizes[name] = tensor.stored_bytes(op.dims)
+    total: Num = sum(sizes.values(), start=0.0)
+    peak = total
+    for position, op in enumerate(workload.operators):
+        for tensor in op.outputs:
+            if buffer_of.get(tensor.name) == tensor.name and tensor.name not in on_chip:
+                size = tensor.stored_bytes(op.dims)
+                sizes[tensor.name] = sizes.get(tensor.name, 0.0) + size
+                total = total + size
+        peak = np.maximum(peak, total)
+        for root, needed in touched[position]:
+            if root in sizes and root not in kept:
+                left = sizes[root] * needed
+                total = total - (sizes[root] - left)
+                sizes[root] = left
+    return peak
+
+
+def _touched(
+    workload: Workload, buffer_of: Mapping[str, str], kernels: Iterable[Collection[str]]
+) -> list[list[tuple[str, Num]]]:
+    """List, per position, the buffers that are touched there, and whether (1 or 0) a later operator needs them."""
+    at = {op.name: position for position, op in enumerate(workload.operators)}
+    end = {name: max(at[member] for member in kernel) for kernel in kernels for name in kernel}
+    runs: dict[tuple[int, str], Num] = {}
+    for position, op in enumerate(workload.operators):
+        for root in {buffer_of[tensor.name] for tensor in op.tensors() if tensor.name in buffer_of}:
+            key = (end.get(op.name, position), root)
+            runs[key] = np.maximum(runs.get(key, 0), np.not_equal(op.count, 0)) if is_batch(op.count) else 1
+    later: dict[str, Num] = {}
+    touched: list[list[tuple[str, Num]]] = [[] for _ in workload.operators]
+    for position, root in sorted(runs, reverse=True):
+        needed = later.get(root, 0)
+        if is_batch(needed) or needed == 0:  # else it stays in every design point
+            touched[position].append((root, needed))
+            ran = runs[position, root]
+            later[root] = np.maximum(needed, ran) if is_batch(needed) or is_batch(ran) else max(needed, ran)
+    return touched
 
 
 def _buffers(operators: Sequence[Operator]) -> dict[str, str]:

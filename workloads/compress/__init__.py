@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from workloads.compress.prune import PrunedUnits, PruneHeads, PruneNeurons
 from workloads.compress.quantize import KEEP_BITS, Quantize, quantizable
+from workloads.compress.sizes import Sizes, sizes
+from workloads.compress.stored import from_dict
 from workloads.compress.technique import Fitted, LayerNum, Technique, resolve
 from workloads.errors import TechniqueError
+from workloads.knobs import PerLayer
 from workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -17,15 +20,19 @@ __all__ = [
     "KEEP_BITS",
     "Fitted",
     "LayerNum",
+    "PerLayer",
     "PruneHeads",
     "PruneNeurons",
     "PrunedUnits",
     "Quantize",
+    "Sizes",
     "Technique",
     "apply",
     "cost",
+    "from_dict",
     "quantizable",
     "resolve",
+    "sizes",
 ]
 
 
@@ -41,9 +48,9 @@ def cost(workload: Workload, *techniques: Technique | Fitted) -> Workload:
         The transformed workload.
 
     Example:
-        >>> import workloads
+        >>> from workloads.onnx import load_onnx
         >>> from workloads.zoo import embedded_model
-        >>> work = workloads.load_onnx(embedded_model("vit-mnist"), batch=1)
+        >>> work = load_onnx(embedded_model("vit-mnist"), batch=1)
         >>> small = cost(work, Quantize(weight_bits=4))
         >>> small.weight_bytes() < work.weight_bytes()
         True
@@ -56,12 +63,20 @@ def cost(workload: Workload, *techniques: Technique | Fitted) -> Workload:
 
 
 def _check_order(techniques: tuple[Technique | Fitted, ...]) -> None:
-    """Refuse pruning after quantization: the magnitudes and slices of packed weights are not those of the model."""
-    quantized = False
+    """Refuse pruning after quantization (packed weights have no slices), and quantizing a block twice."""
+    quantized: set[str] = set()
     for technique in techniques:
-        if quantized and not isinstance(technique, Quantize):
-            raise TechniqueError(f"{type(technique).__name__} comes after Quantize; prune first, then quantize")
-        quantized = quantized or isinstance(technique, Quantize)
+        if not isinstance(technique, Quantize):
+            if quantized:
+                raise TechniqueError(f"{type(technique).__name__} comes after Quantize; prune first, then quantize")
+            continue
+        twice = quantized & set(technique.blocks)
+        if twice:
+            raise TechniqueError(
+                f"two Quantize techniques act on {sorted(twice)[0]!r}; give one of them other blocks, or one technique "
+                "a mapping of widths per block"
+            )
+        quantized |= set(technique.blocks)
 
 
 def apply(model: onnx.ModelProto, *techniques: Technique | Fitted) -> onnx.ModelProto:

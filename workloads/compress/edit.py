@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["ModelEditor", "workload_of"]
 
 MICROSOFT = "com.microsoft"
+_RUNNING = ("DequantizeLinear", "QuantizeLinear", "RandomNormal", "RandomUniform")
+"""Op types that run even where all their inputs are stored."""
 
 
 def workload_of(model: onnx.ModelProto) -> Workload:
@@ -26,7 +28,7 @@ def workload_of(model: onnx.ModelProto) -> Workload:
     Symbols get sizes that are unlikely to coincide with a model dim, so that axes are not confused.
     """
     stored = {tensor.name for tensor in model.graph.initializer}
-    symbols: dict[str, int] = {}
+    symbols: dict[str, Any] = {}
     for item in model.graph.input:
         if item.name in stored:
             continue
@@ -51,6 +53,9 @@ class ModelEditor:
         self.initializers = {tensor.name: tensor for tensor in self.model.graph.initializer}
         self.nodes = dict(named_nodes(self.model))
         self.position = {name: index for index, name in enumerate(self.nodes)}
+        self._index = {id(node): index for index, node in enumerate(self.nodes.values())}
+        self._producers = {output: node for node in self.nodes.values() for output in node.output if output}
+        self._names = {output for node in self.nodes.values() for output in node.output}
         self._replacements: dict[int, list[Any]] = {}
 
     def _refuse_missing_data(self) -> None:
@@ -61,17 +66,76 @@ class ModelEditor:
                 "an external file that was not loaded; load the model with onnx.load(path) first"
             )
 
+    def producer(self, name: str) -> Any:
+        """Give the node that writes a tensor, or None."""
+        return self._producers.get(name)
+
+    def is_constant(self, name: str) -> bool:
+        """Say whether a tensor is stored, or follows from stored ones."""
+        if name in self.initializers:
+            return True
+        node = self._producers.get(name)
+        if node is None or node.op_type in _RUNNING:
+            return False
+        return node.op_type == "Constant" or (bool(node.input) and all(map(self.is_constant, filter(None, node.input))))
+
     def array(self, name: str) -> NDArray[Any]:
-        """Read a stored tensor.
+        """Read a stored tensor, or one that follows from stored ones (behind Identity, Transpose, Reshape, ...).
 
         Raises:
-            TechniqueError: It is not stored in the model.
+            TechniqueError: It is computed at run time.
         """
         from onnx import numpy_helper
 
-        if name not in self.initializers:
-            raise TechniqueError(f"tensor {name!r} is not stored in the model: it is computed, and cannot be changed here")
-        return numpy_helper.to_array(self.initializers[name])
+        if name in self.initializers:
+            return numpy_helper.to_array(self.initializers[name])
+        if not self.is_constant(name):
+            raise TechniqueError(
+                f"tensor {name!r} is not stored in the model: it is computed, and cannot be changed here"
+            )
+        node = self._producers[name]
+        inputs = [self.array(item) for item in node.input if item]
+        if node.op_type == "Identity":
+            return inputs[0]
+        if node.op_type == "Transpose":
+            return np.transpose(inputs[0], attributes_of(node).get("perm"))
+        return self._evaluated(node, inputs, list(node.output).index(name))
+
+    def _evaluated(self, node: Any, inputs: Sequence[NDArray[Any]], index: int) -> NDArray[Any]:
+        """Run a constant node in the reference evaluator of the `onnx` package."""
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+
+        names = [item for item in node.input if item]
+        declared = [
+            onnx.helper.make_tensor_value_info(item, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            for item, array in zip(names, inputs, strict=True)
+        ]
+        outputs = [onnx.ValueInfoProto(name=item) for item in node.output]
+        graph = onnx.helper.make_graph([node], "constant", declared, outputs)
+        model = onnx.helper.make_model(graph, opset_imports=self.model.opset_import)
+        results = ReferenceEvaluator(model).run(None, dict(zip(names, inputs, strict=True)))
+        return np.asarray(list(results)[index])
+
+    def uses(self, name: str) -> int:
+        """Count how often nodes read a tensor."""
+        return sum(list(node.input).count(name) for node in self.model.graph.node)
+
+    def edges(self, nodes: Iterable[str], weight: str) -> list[tuple[Any, int, str]]:
+        """List where nodes read a stored tensor, directly or behind constant nodes: (node, input index, edge name)."""
+        found = []
+        for name in nodes:
+            node = self.nodes[name]
+            found += [(node, index, edge) for index, edge in enumerate(node.input) if self._leads_to(edge, weight)]
+        return found
+
+    def _leads_to(self, edge: str, weight: str) -> bool:
+        while edge != weight:
+            node = self._producers.get(edge)
+            if node is None or not node.input or not self.is_constant(edge):
+                return False
+            edge = node.input[0]
+        return True
 
     def store(self, name: str, array: NDArray[Any], *, bits: int | None = None, element: int | None = None) -> str:
         """Store a tensor under a name that is free, or replace the one that has it.
@@ -100,10 +164,9 @@ class ModelEditor:
 
     def free_name(self, name: str) -> str:
         """Give a tensor name that nothing has yet."""
-        taken = set(self.initializers) | {output for node in self.model.graph.node for output in node.output}
-        if name not in taken:
+        if name not in self.initializers and name not in self._names:
             return name
-        return next(f"{name}.{number}" for number in range(2, 10**6) if f"{name}.{number}" not in taken)
+        return next(f"{name}.{number}" for number in range(2, 10**6) if f"{name}.{number}" not in self.initializers)
 
     def replace(self, name: str, nodes: Sequence[onnx.NodeProto]) -> None:
         """Put other nodes where a node was."""
@@ -111,7 +174,7 @@ class ModelEditor:
 
     def insert_before(self, node: onnx.NodeProto, other: onnx.NodeProto) -> None:
         """Put a node in front of another."""
-        index = next(i for i, item in enumerate(self.model.graph.node) if item is node or item == node)
+        index = self._index[id(node)]
         self._replacements[index] = [other, *self._replacements.get(index, [node])]
 
     def finish(self, *, domains: Iterable[str] = (), ir_version: int = 0) -> onnx.ModelProto:

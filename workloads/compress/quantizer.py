@@ -58,6 +58,9 @@ def quantize_matrix(
     Returns:
         Integers and scales; the error is at most half a scale per value (with clip="max").
 
+    Raises:
+        TechniqueError: Bits out of range, a type that is not float, or values that are NaN or infinite.
+
     Example:
         >>> q = quantize_matrix(np.array([[1.0], [-0.4]]), bits=2)
         >>> q.dequantize().ravel().tolist()
@@ -66,33 +69,51 @@ def quantize_matrix(
     Source: Gholami et al., A Survey of Quantization Methods, 2021, section III (symmetric, restricted range).
     """
     if not 2 <= bits <= 8:
-        raise TechniqueError(f"weights are quantized to 2 to 8 bits, not {bits}; leave a layer out with bits of 16 or more")
+        raise TechniqueError(
+            f"weights are quantized to 2 to 8 bits, not {bits}; leave a layer out with bits of 16 or more"
+        )
+    _check_floats(weight)
     k, n = weight.shape
-    if granularity == "group":
-        groups = -(-k // group_size)
-        padded = np.zeros((groups * group_size, n), dtype=weight.dtype)
-        padded[:k] = weight
-        blocks = padded.reshape(groups, group_size, n)
-    else:
-        group_size = k
-        blocks = weight.reshape(1, k, n)
+    size = group_size if granularity == "group" else k
+    groups = -(-k // size)
+    blocks = np.zeros((groups * size, n), dtype=np.result_type(weight.dtype, np.float32))
+    blocks[:k] = weight
+    blocks = blocks.reshape(groups, size, n)
     largest = 2 ** (bits - 1) - 1
     reduced = (1, 2) if granularity == "tensor" else (1,)
     peak = np.max(np.abs(blocks), axis=reduced, keepdims=True)
-    scales = np.where(peak > 0, peak, 1) / largest
+    scales = _representable(np.where(peak > 0, peak, 1) / largest, weight.dtype)
     if clip == "mse":
-        scales = _least_squares(blocks, scales, largest, reduced)
-    scales = scales.astype(weight.dtype)
+        scales = _least_squares(blocks, scales, largest, reduced, weight.dtype)
     integers = np.clip(np.rint(blocks / scales), -largest, largest).astype(np.int8).reshape(-1, n)[:k]
-    return QuantizedMatrix(integers, scales[:, 0, :], group_size)
+    return QuantizedMatrix(integers, scales[:, 0, :].astype(weight.dtype), size)
 
 
-def _least_squares(blocks: NDArray[Any], scales: NDArray[Any], largest: int, reduced: tuple[int, ...]) -> NDArray[Any]:
-    """Shrink each scale to the candidate with the least squared error."""
+def _check_floats(weight: NDArray[Any]) -> None:
+    if weight.dtype not in (np.float16, np.float32, np.float64):
+        raise TechniqueError(f"weights of type {weight.dtype} are not quantized; convert the model to float32 first")
+    wrong = np.argwhere(~np.isfinite(weight))
+    if wrong.size:
+        row, column = wrong[0]
+        raise TechniqueError(
+            f"{len(wrong)} weight(s) are NaN or infinite, the first at [{row}, {column}]; repair or retrain the model"
+        )
+
+
+def _representable(scales: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Round scales to the type that they are stored in; none becomes zero."""
+    smallest = np.finfo(dtype).smallest_subnormal
+    return np.maximum(scales.astype(dtype), smallest).astype(scales.dtype)
+
+
+def _least_squares(
+    blocks: NDArray[Any], scales: NDArray[Any], largest: int, reduced: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Shrink each scale to the candidate with the least squared error; the first candidate is the scale itself."""
     best = scales
     lowest = np.full(scales.shape, np.inf)
     for shrink in _SHRINK:
-        candidate = scales * shrink
+        candidate = _representable(scales * shrink, dtype)
         error = blocks - np.clip(np.rint(blocks / candidate), -largest, largest) * candidate
         loss = np.sum(error * error, axis=reduced, keepdims=True)
         best = np.where(loss < lowest, candidate, best)

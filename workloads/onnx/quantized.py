@@ -68,7 +68,8 @@ def _emit_conversion(node: Node, builder: Builder, value: Value, outputs: list[V
 def matmul_nbits(node: Node, builder: Builder) -> None:
     """MatMulNBits: a matrix product whose weight is stored in blocks of 2, 4 or 8 bits, one scale per block.
 
-    The weight is described as a plain [k, n] matrix of its true width, with scales and zero points as overhead.
+    The weight is described as a plain [k, n] matrix of its true width, with scales and zero points as overhead. With
+    accuracy level 4 the kernel quantizes activations per block and multiplies in int8; else it unpacks to floats.
 
     Source: ONNX Runtime contributed operators, com.microsoft.MatMulNBits.
     """
@@ -90,7 +91,7 @@ def matmul_nbits(node: Node, builder: Builder) -> None:
         bits=true_bits,
         overhead_bits=overhead / (k * n),
         stored=int(integer_code(int(true_bits))),
-        chain=(node.name,),
+        chain=() if node.int("accuracy_level") == 4 else (node.name,),
     )
     builder.values[weight.name] = weight
     start = len(builder.operators)
@@ -100,6 +101,9 @@ def matmul_nbits(node: Node, builder: Builder) -> None:
         product = builder.operators[index]
         if product.kind == "matmul":
             extra = () if bias is None else (builder.tensor(bias, [plain("n")]),)
-            builder.operators[index] = replace(product, op_type=node.op_type, inputs=product.inputs + extra)
+            code = product.format if weight.chain else format_code("int8")
+            builder.operators[index] = replace(
+                product, op_type=node.op_type, inputs=product.inputs + extra, format=code
+            )
         else:  # the dequantization inside the kernel: no node of its own
             builder.operators[index] = replace(product, nodes=())
