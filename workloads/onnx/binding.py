@@ -42,6 +42,7 @@ def bind_dims(inputs: Sequence[GraphInput], bind: Mapping[str, int], model: str)
     for name, size in bind.items():
         if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
             raise WorkloadError(f"{model}: cannot bind {name}={size!r}: a size is a whole number of at least 1")
+    bind = {name: int(size) for name, size in bind.items()}  # a NumPy integer would show in digests
     symbols: dict[str, str] = {}
     for item in inputs:
         for position, dim in enumerate(item.dims):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from workloads.errors import WorkloadError
@@ -130,6 +129,19 @@ class Builder:
         if index >= len(node.inputs) or not node.inputs[index]:
             return None
         return self.value(node, index)
+
+    def position(self, node: Node, axis: int, rank: int) -> int:
+        """Give the position of an axis that may count from the back.
+
+        Raises:
+            WorkloadError: There is no such axis.
+        """
+        if not -rank <= axis < rank:
+            raise WorkloadError(
+                f"node {node.name!r} ({node.op_type}): axis {axis} is outside a tensor of {rank} axes; "
+                "run onnx.checker on the model"
+            )
+        return axis % rank
 
     def known(self, node: Node, index: int, what: str) -> NDArray[Any]:
         """Give the data of an input that must be known before run time.

@@ -8,8 +8,8 @@ from workloads.errors import WorkloadError
 from workloads.formats import FORMATS, format_code
 from workloads.onnx.builder import Builder, Node, Value, broadcast_axes, index_names, plain
 from workloads.onnx.dtypes import code_of_onnx
-from workloads.operator import axis
 from workloads.opcounts import ACTIVATIONS, ELEMENTWISE, NORMS, REDUCTIONS
+from workloads.operator import axis
 
 __all__ = [
     "activation",
@@ -105,7 +105,11 @@ def activation(node: Node, builder: Builder) -> None:
 def cast(node: Node, builder: Builder) -> None:
     """Cast: a conversion of every value; on a stored integer weight, the first step of its dequantization."""
     value = builder.value(node, 0)
-    code = code_of_onnx(node.int("to", 1), node.name) if node.op_type == "Cast" else builder.value(node, 1).code
+    code = (
+        code_of_onnx(node.int("to", 1), f"node {node.name!r}")
+        if node.op_type == "Cast"
+        else builder.value(node, 1).code
+    )
     output = builder.put(node, value.shape, code)
     if value.constant:
         output.root = value.root
@@ -185,7 +189,7 @@ def reduce(node: Node, builder: Builder) -> None:
         axes_given = ()
     if not axes_given and not node.int("noop_with_empty_axes"):  # no axes, or an empty list of them: all
         axes_given = tuple(range(value.rank))
-    reduced = {position % value.rank for position in axes_given} if value.rank else set()
+    reduced = {builder.position(node, axis_given, value.rank) for axis_given in axes_given} if value.rank else set()
     code = format_code("int64") if node.op_type.startswith("Arg") else value.code
     _emit_reduction(node, builder, value, reduced, code, bool(node.int("keepdims", 1)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,8 @@ def read_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, s
         if not path.exists():
             raise WorkloadError(f"{name}: no such file; give the path of an .onnx file")
         try:
-            model = onnx.load(str(path), load_external_data=False)
+            # The suffix does not decide: onnx.load would read .json as JSON, with other exceptions.
+            model = onnx.load(str(path), format="protobuf", load_external_data=False)
         except PermissionError:
             raise WorkloadError(f"{name}: may not be read; check its permissions") from None
         except (DecodeError, UnicodeDecodeError, ValueError) as error:
@@ -49,7 +51,21 @@ def read_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, s
         raise WorkloadError(f"{name}: not an ONNX model (no operator set and no graph); give an .onnx file")
     if not model.graph.node:
         raise WorkloadError(f"{name}: the graph has no nodes; export the model again")
+    if any(isinstance(text, bytes) for text in _texts(model.graph)):  # protobuf gives what is not UTF-8 as bytes
+        raise WorkloadError(f"{name}: a damaged ONNX file (a name in it is not text); export or copy it again")
     return model, name, folder
+
+
+def _texts(graph: onnx.GraphProto) -> Iterator[str | bytes]:
+    """Give every name in a graph that the loader reads."""
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+    for tensor in graph.initializer:
+        yield tensor.name
+        yield from (entry.value for entry in tensor.external_data)
+    for item in (*graph.input, *graph.output):
+        yield item.name
+        yield from (dim.dim_param for dim in item.type.tensor_type.shape.dim)
 
 
 def external_location(tensor: Any) -> str | None:

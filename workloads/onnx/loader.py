@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from workloads.errors import WorkloadError
-from workloads.formats import FORMATS, format_code, integer_code
+from workloads.formats import format_code, integer_code
 from workloads.onnx.binding import GraphInput, bind_dims
 from workloads.onnx.builder import Builder, Node, Value
 from workloads.onnx.dtypes import code_of_onnx
@@ -161,7 +161,6 @@ def _walk(
 ) -> None:
     from onnx.helper import get_attribute_value
 
-    handlers = {**HANDLERS, **extra}
     unknown: dict[str, list[str]] = {}
     for unique, proto in named_nodes(model):
         node = Node(
@@ -172,11 +171,7 @@ def _walk(
             tuple(proto.output),
             {attribute.name: get_attribute_value(attribute) for attribute in proto.attribute},
         )
-        if any(builder.values[item].opaque for item in node.inputs if item in builder.values):
-            _mark_opaque(node, builder)
-        elif node.op_type in free:
-            _pass_through(node, builder)
-        elif node.domain not in _DOMAINS and node.op_type not in extra or not _step(node, builder, handlers, proto):
+        if not _described(node, builder, extra, free, proto):
             unknown.setdefault(f"{node.domain}::{node.op_type}" if node.domain else node.op_type, []).append(unique)
             _mark_opaque(node, builder)
     if unknown:
@@ -189,6 +184,32 @@ def _walk(
             "(load_onnx(..., extra_ops={'OpType': handler}), --extra-ops FILE.py), or count it as free, with the "
             "shape of its first input (free_ops=['OpType'], --free-ops OpType)"
         )
+
+
+def _described(
+    node: Node, builder: Builder, extra: Mapping[str, Handler], free: frozenset[str], proto: onnx.NodeProto
+) -> bool:
+    """Describe one node, or pass on that its input has no shape. False: nobody knows its op type.
+
+    Raises:
+        WorkloadError: Its attributes or inputs are not those of its op type.
+    """
+    handlers = {**HANDLERS, **extra} if extra else HANDLERS
+    ours = node.domain in _DOMAINS or node.op_type in extra
+    if any(builder.values[item].opaque for item in node.inputs if item in builder.values):
+        _mark_opaque(node, builder)
+        return node.op_type in free or (ours and (node.op_type in handlers or node.op_type in _SOURCES))
+    try:
+        if node.op_type in free:
+            _pass_through(node, builder)
+            return True
+        return ours and _step(node, builder, handlers, proto)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        shapes = ", ".join(str(builder.values[item].shape) for item in node.inputs if item in builder.values)
+        raise WorkloadError(
+            f"node {node.name!r} ({node.op_type}): its attributes do not fit its inputs of shape {shapes or '(none)'} "
+            f"({type(error).__name__}: {error}); run onnx.checker on the model, or mend the handler if it is yours"
+        ) from error
 
 
 def _mark_opaque(node: Node, builder: Builder) -> None:

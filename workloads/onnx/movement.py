@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -57,10 +58,10 @@ def _view_axes(before: Sequence[int], after: Sequence[int]) -> tuple[dict[str, i
     Where the two shapes cut the flat index at places that do not divide each other, axes are read whole.
     """
     cuts = sorted({1, *_suffix_products(before), *_suffix_products(after)})
-    if cuts[0] == 0 or any(upper % lower for lower, upper in zip(cuts, cuts[1:], strict=False)):
+    if cuts[0] == 0 or any(upper % lower for lower, upper in itertools.pairwise(cuts)):
         whole = [axis(extent=extent) for extent in before], [axis(extent=extent) for extent in after]
         return {}, *whole
-    digits = list(zip(cuts, cuts[1:], strict=False))[::-1]
+    digits = list(itertools.pairwise(cuts))[::-1]
     names = {low: f"i{position}" for position, (low, _) in enumerate(digits)}
     dims = {names[low]: high // low for low, high in digits}
 
@@ -133,11 +134,14 @@ def squeeze(node: Node, builder: Builder) -> None:
     """Drop axes of extent one."""
     value = builder.value(node, 0)
     axes = _axes_given(node, builder)
-    dropped = {a % value.rank for a in axes} if axes is not None else {i for i, e in enumerate(value.shape) if e == 1}
+    if axes is None:
+        dropped = {position for position, extent in enumerate(value.shape) if extent == 1}
+    else:
+        dropped = {builder.position(node, position, value.rank) for position in axes}
     if any(value.shape[position] != 1 for position in dropped):
         raise WorkloadError(
-            f"node {node.name!r} (Squeeze): cannot drop axes {sorted(dropped)} of {value.shape}, not all are of size 1; "
-            "the file fixes a size that was bound differently"
+            f"node {node.name!r} (Squeeze): cannot drop axes {sorted(dropped)} of {value.shape}, not all are of "
+            "size 1; the file fixes a size that was bound differently"
         )
     _view(node, builder, [extent for position, extent in enumerate(value.shape) if position not in dropped])
 
@@ -147,7 +151,7 @@ def unsqueeze(node: Node, builder: Builder) -> None:
     value = builder.value(node, 0)
     axes = _axes_given(node, builder) or []
     rank = value.rank + len(axes)
-    inserted = {position % rank for position in axes}
+    inserted = {builder.position(node, position, rank) for position in axes}
     extents = iter(value.shape)
     _view(node, builder, [1 if position in inserted else next(extents) for position in range(rank)])
 
@@ -173,7 +177,7 @@ def concat(node: Node, builder: Builder) -> None:
     """Concat copies its inputs side by side."""
     values = [builder.value(node, index) for index, name in enumerate(node.inputs) if name]
     rank = values[0].rank
-    position = node.int("axis") % rank if rank else 0
+    position = builder.position(node, node.int("axis"), rank)
     if len({(*value.shape[:position], *value.shape[position + 1 :]) for value in values}) > 1:
         listed = ", ".join(str(value.shape) for value in values)
         raise WorkloadError(
@@ -189,7 +193,7 @@ def concat(node: Node, builder: Builder) -> None:
 def split(node: Node, builder: Builder) -> None:
     """Split copies the parts out."""
     value = builder.value(node, 0)
-    position = node.int("axis") % value.rank
+    position = builder.position(node, node.int("axis"), value.rank)
     if "split" in node.attributes:
         parts: Sequence[int] = node.ints("split")
     elif builder.optional(node, 1) is not None:
@@ -198,6 +202,11 @@ def split(node: Node, builder: Builder) -> None:
         number = node.int("num_outputs", len(node.outputs))
         each = -(-value.shape[position] // number)
         parts = [min(each, value.shape[position] - each * i) for i in range(number)]
+    if sum(parts) != value.shape[position] or len(parts) != len(node.outputs):
+        raise WorkloadError(
+            f"node {node.name!r} (Split): parts {list(parts)} for {len(node.outputs)} outputs of axis {position} of "
+            f"{value.shape}; the file fixes a size that was bound differently"
+        )
     outputs = []
     for index, part in enumerate(parts):
         shape = [*value.shape[:position], part, *value.shape[position + 1 :]]
@@ -250,7 +259,7 @@ def slice_(node: Node, builder: Builder) -> None:
 def gather(node: Node, builder: Builder) -> None:
     """Gather reads at most one row per index; of an embedding table that is a small, touched part."""
     value, indices = builder.value(node, 0), builder.value(node, 1)
-    position = node.int("axis") % value.rank
+    position = builder.position(node, node.int("axis"), value.rank)
     kept = [f"j{i}" for i in range(value.rank)]
     index_dims = index_names(indices.rank)
     shape = (*value.shape[:position], *indices.shape, *value.shape[position + 1 :])
@@ -331,7 +340,7 @@ def pad(node: Node, builder: Builder) -> None:
     axes = (
         range(value.rank)
         if given is None
-        else [a % value.rank for a in builder.known(node, 3, "axes").ravel().tolist()]
+        else [builder.position(node, a, value.rank) for a in builder.known(node, 3, "axes").ravel().tolist()]
     )
     shape = list(value.shape)
     for i, position in enumerate(axes):
@@ -345,7 +354,7 @@ def resize(node: Node, builder: Builder) -> None:
     Source: ONNX operator specification, Resize 10 to 19 (axes, keep_aspect_ratio_policy).
     """
     value = builder.value(node, 0)
-    axes = [position % value.rank for position in node.ints("axes", range(value.rank))]
+    axes = [builder.position(node, position, value.rank) for position in node.ints("axes", range(value.rank))]
     extents = [value.shape[position] for position in axes]
     sizes = builder.optional(node, 3)
     if sizes is not None and sizes.size:
