@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -128,7 +129,7 @@ def optimize(
     objective: str = "latency_s",
     constraints: Mapping[str, tuple[float | None, float | None]] | None = None,
     budget: int = 60_000,
-    measured: int = 40,
+    measured: int = 32,
     seed: int = 0,
     cache: Path | None = None,
     workers: int = 2,
@@ -237,9 +238,7 @@ class _Job:
         changes += [Change("head_density", block, density) for block in self.heads for density in DENSITIES[:-1]]
         changes += [Change("neuron_density", block, density) for block in self.neurons for density in DENSITIES[:-1]]
         scorer = Scorer(self.model, self.task, "calibration", CALIBRATION_EXAMPLES)
-        found = measure_sensitivities(
-            scorer, changes, cache=cache, workers=self.workers, progress=self.progress
-        )
+        found = measure_sensitivities(scorer, changes, cache=cache, workers=self.workers, progress=self.progress)
         self.seconds["sensitivities"] = time.perf_counter() - start
         return found
 
@@ -299,7 +298,9 @@ class _Job:
             for second, name in enumerate(self._objectives()):
                 values = np.asarray(columns[name])[inside]
                 ties = inside[values <= values.min() * 1.001]
-                best = ties[np.argmin(loss[ties])] if curve is not None else ties[np.argmin(columns["size_bytes"][ties])]
+                best = (
+                    ties[np.argmin(loss[ties])] if curve is not None else ties[np.argmin(columns["size_bytes"][ties])]
+                )
                 rank = order + 0.1 * second + 0.01 * list(self.devices).index(device)
                 proposals.append((rank, self._knobs_of(result, int(best), activation)))
         return proposals
@@ -388,7 +389,9 @@ class _Job:
         )
 
     def _table(self, device: str) -> dict[str, Any]:
-        table = {name: np.array([d.columns[device][name] for d in self.designs]) for name in (*OBJECTIVES, "peak_bytes")}
+        table = {
+            name: np.array([d.columns[device][name] for d in self.designs]) for name in (*OBJECTIVES, "peak_bytes")
+        }
         return table | {"drop": np.array([d.measured.drop.value for d in self.designs])}
 
     def _choose(self, device: str, table: Mapping[str, Any]) -> str:
@@ -454,4 +457,5 @@ def _loss_limits(loss: Any, curve: AccuracyCurve | None, allowed: float) -> list
 
 
 def _key(knobs: Mapping[str, Any]) -> str:
-    return repr(sorted((name, str(value)) for name, value in knobs.items()))
+    """Say what a design does to the model: two that do the same are one."""
+    return json.dumps([technique.to_dict() for technique in _techniques(knobs)], sort_keys=True)
