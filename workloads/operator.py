@@ -102,8 +102,8 @@ class Axis:
                 _distinct(coefficients, tuple(int(v) for v in row[:-1]), self.offset, int(row[-1])) for row in unique
             ]
             return np.asarray(counts, dtype=float)[inverse.reshape(rows[0].shape)]
-        extent = -1 if self.extent is None else int(self.extent)  # type: ignore[arg-type]  # no batch here
-        return _distinct(coefficients, tuple(int(size) for size in sizes), self.offset, extent)  # type: ignore[arg-type]
+        extent = -1 if self.extent is None else int(self.extent)  # no batch here
+        return _distinct(coefficients, tuple(int(size) for size in sizes), self.offset, extent)
 
     def length(self, dims: Mapping[str, Num]) -> Num:
         """Give the stored length of the axis: its extent, or what the whole nest reaches."""
@@ -242,7 +242,6 @@ class Operator:
             self.kind,
             tuple(self.dims.items()),
             _scalars(self, "flops_per_point", "format", "acc_bits", "count"),
-        ) + (
             tuple(_tensor_signature(tensor) for tensor in self.inputs),
             tuple(_tensor_signature(tensor) for tensor in self.outputs),
         )

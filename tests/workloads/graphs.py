@@ -36,7 +36,7 @@ class Graph:
         self.constants: dict[str, Array] = {}
         self.count = 0
 
-    def input(self, name: str, shape: Sequence[int | str] | None, dtype: int = FLOAT) -> str:
+    def input(self, name: str, shape: Sequence[int | str | None] | None, dtype: int = FLOAT) -> str:
         """Declare a graph input."""
         self.inputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
@@ -48,11 +48,15 @@ class Graph:
         self.constants[name] = np.asarray(array, dtype=dtype)
         return name
 
-    def node(self, op_type: str, *inputs: str, outputs: int | Sequence[str] = 1, domain: str = "", **attributes: Any) -> Any:
+    def node(
+        self, op_type: str, *inputs: str, outputs: int | Sequence[str] = 1, domain: str = "", **attributes: Any
+    ) -> Any:
         """Append a node; give the name of its output, or a list of names."""
         self.count += 1
         names = [f"{op_type.lower()}_{self.count}_{i}" for i in range(outputs)] if isinstance(outputs, int) else outputs
-        proto = helper.make_node(op_type, list(inputs), list(names), f"{op_type}.{self.count}", domain=domain, **attributes)
+        proto = helper.make_node(
+            op_type, list(inputs), list(names), f"{op_type}.{self.count}", domain=domain, **attributes
+        )
         self.nodes.append(proto)
         return names[0] if len(names) == 1 else list(names)
 
@@ -71,7 +75,7 @@ class Graph:
 
 def single(
     op_type: str,
-    arrays: Sequence[Array | None],
+    arrays: Sequence[Any],
     constant: Sequence[int] = (),
     *,
     opset: int = 17,
@@ -121,7 +125,7 @@ def shapes_of(workload: Workload) -> dict[str, tuple[int, ...]]:
 
 def shape(op: Operator, tensor: Tensor) -> tuple[int, ...]:
     """Give the stored shape of a tensor as an operator sees it."""
-    return tuple(int(extent) for extent in tensor.shape(op.dims))  # type: ignore[arg-type]  # scalar workloads
+    return tuple(int(extent) for extent in tensor.shape(op.dims))  # scalar workloads
 
 
 def bytes_of_views(workload: Workload) -> float:
@@ -146,7 +150,7 @@ def check_against_runtime(
                 continue
             assert shape(op, tensor) == real[tensor.name].shape, (op.op_type, tensor.name)
             assert tensor.values(op.dims) == real[tensor.name].size, (op.op_type, tensor.name)
-            assert FORMATS[int(tensor.format)].name == _FORMAT_OF_DTYPE[real[tensor.name].dtype.name], tensor.name  # type: ignore[call-overload]
+            assert FORMATS[int(tensor.format)].name == _FORMAT_OF_DTYPE[real[tensor.name].dtype.name], tensor.name
         for tensor in op.inputs:
             if tensor.name in real and tensor.role != "weight":
                 assert shape(op, tensor) == real[tensor.name].shape, (op.op_type, tensor.name)

@@ -37,7 +37,7 @@ def test_every_name_is_unique_and_finds_its_own_code() -> None:
 def test_float_formats_have_the_width_exponent_and_largest_value_of_their_implementation(
     name: str, dtype: type
 ) -> None:
-    entry, info = FORMATS[format_code(name)], ml_dtypes.finfo(dtype)
+    entry, info = FORMATS[format_code(name)], ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
     assert (entry.kind, entry.bits, entry.exponent_bits) == ("float", info.bits, info.nexp)
     assert entry.maximum == float(info.max)
 

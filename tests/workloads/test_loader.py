@@ -36,7 +36,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def bindings(row: dict[str, str]) -> dict[str, int]:
+def bindings(row: dict[str, str]) -> dict[str, Any]:
     return {name: int(size) for name, size in (item.split("=") for item in row["bindings"].split(";") if item)}
 
 
@@ -105,7 +105,7 @@ def test_exported_transformers_have_the_macs_of_their_formula(row: dict[str, str
 @pytest.mark.parametrize("structure", [False, True])
 @pytest.mark.parametrize("path", [*sorted(FIXTURES.glob("*.onnx")), *sorted(ZOO.glob("*.onnx"))], ids=lambda p: p.stem)
 def test_every_node_is_accounted_for_exactly_once(path: Path, structure: bool) -> None:
-    sizes = next((bindings(row) for row in COUNTS if row["model"] == path.stem), {})
+    sizes: dict[str, Any] = next((bindings(row) for row in COUNTS if row["model"] == path.stem), {})
     work = load_onnx(path, missing_weights="allow", structure=structure, **sizes)
     model = onnx.load(str(path), load_external_data=False)
     counted = Counter(work.folded) + Counter(node for op in work for node in op.nodes)
@@ -172,7 +172,7 @@ def u8(*shape: int) -> Array:
     return np.ones(shape, np.uint8)
 
 
-def case(op_type: str, arrays: Sequence[Array | None], constant: Sequence[int] = (), **options: Any) -> Case:
+def case(op_type: str, arrays: Sequence[Any], constant: Sequence[int] = (), **options: Any) -> Case:
     return (op_type, arrays, constant), options
 
 
@@ -550,7 +550,7 @@ def test_block_quantized_products_have_the_runtimes_shape_and_pay_four_bits_and_
     weight = next(tensor for tensor in product.inputs if tensor.role == "weight")
     blocks = -(-k // block)
     assert weight.bits == 4
-    assert FORMATS[int(product.format)].name == "fp32"  # type: ignore[call-overload]
+    assert FORMATS[int(product.format)].name == "fp32"
     scale_bits = 32 * n * blocks
     zero_bits = 4 * n * blocks if zero else 0
     assert weight.stored_bytes(product.dims) == pytest.approx((4 * k * n + scale_bits + zero_bits) / 8)
@@ -565,7 +565,7 @@ def test_a_dequantized_weight_is_stored_once_at_its_integer_width() -> None:
     work, _ = check_against_runtime(model, {"x": f(2, 8)})
     assert work.weight_bytes() == 8 * 4 + 4 * 4
     assert [op.kind for op in work] == ["convert", "matmul"]
-    assert FORMATS[int(work.operators[1].format)].name == "fp32"  # type: ignore[call-overload]
+    assert FORMATS[int(work.operators[1].format)].name == "fp32"
 
 
 def test_weights_folded_through_views_and_transposes_keep_name_and_size() -> None:
@@ -589,7 +589,7 @@ def test_every_opset_from_7_to_25_gives_the_same_shapes_whether_by_attribute_or_
     def moved(op_type: str, since: int, value: str, key: str, data: list[int], **more: Any) -> str:
         if opset >= since:
             return str(graph.node(op_type, value, graph.constant(data, np.int64), **more))
-        return str(graph.node(op_type, value, **{key: data}, **more))
+        return str(graph.node(op_type, value, **{**more, key: data}))
 
     if opset < 10:
         name = graph.node("Slice", name, starts=[1], ends=[5], axes=[1])
@@ -602,8 +602,10 @@ def test_every_opset_from_7_to_25_gives_the_same_shapes_whether_by_attribute_or_
         if opset >= 13
         else graph.node("Split", name, outputs=2, axis=2, split=[1, 3])
     )
-    limits = [graph.constant(value, np.float32) for value in (0, 6)] if opset >= 11 else []
-    name = graph.node("Clip", parts[1], *limits, **({} if limits else {"min": 0.0, "max": 6.0}))
+    if opset < 11:
+        name = graph.node("Clip", parts[1], min=0.0, max=6.0)
+    else:
+        name = graph.node("Clip", parts[1], *(graph.constant(value, np.float32) for value in (0, 6)))
     name = graph.node("Dropout", name) if opset >= 12 else graph.node("Dropout", name, ratio=0.5)
     name = graph.node("Softmax", name, axis=3)
     name = moved("ReduceSum", 13, name, "axes", [2], keepdims=0)
@@ -655,7 +657,7 @@ def test_true_widths_in_metadata_replace_the_container(tmp_path: Path) -> None:
     tensor.metadata_props.add(key="dse.bits", value="3")
     (stored, _) = load_onnx(model, structure=False).weights()["w"]
     assert stored.bits == 3
-    assert FORMATS[int(stored.format)].name == "int3"  # type: ignore[call-overload]
+    assert FORMATS[int(stored.format)].name == "int3"
 
 
 def test_initializers_listed_as_inputs_are_weights_not_inputs() -> None:

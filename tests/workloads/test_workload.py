@@ -37,7 +37,8 @@ def renamed(work: Workload, seed: int = 0) -> Workload:
         work,
         name="renamed",
         operators=tuple(
-            replace(op, name=new(op.name + "/op"), inputs=tensors(op.inputs), outputs=tensors(op.outputs)) for op in work
+            replace(op, name=new(op.name + "/op"), inputs=tensors(op.inputs), outputs=tensors(op.outputs))
+            for op in work
         ),
         inputs=tuple(map(new, work.inputs)),
         outputs=tuple(map(new, work.outputs)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -88,7 +89,7 @@ class Node:
         """Give an integer attribute."""
         return int(self.attributes.get(name, default))
 
-    def ints(self, name: str, default: Sequence[int] = ()) -> tuple[int, ...]:
+    def ints(self, name: str, default: Sequence[builtins.int] = ()) -> tuple[builtins.int, ...]:
         """Give an integer-list attribute."""
         return tuple(int(item) for item in self.attributes.get(name, default))
 

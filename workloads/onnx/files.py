@@ -27,7 +27,7 @@ def read_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, s
         WorkloadError: No such file, not ONNX, truncated, or an empty graph.
     """
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     if isinstance(source, onnx.ModelProto):
         model, name, folder = source, source.graph.name or "model", None
@@ -90,6 +90,7 @@ def check_external_data(model: onnx.ModelProto, name: str, folder: Path | None, 
         parts = PurePosixPath(location).parts
         outside = (
             not location
+            or "\0" in location
             or PurePosixPath(location).is_absolute()
             or PureWindowsPath(location).is_absolute()
             or ".." in parts

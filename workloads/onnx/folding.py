@@ -147,4 +147,4 @@ def _reference(node: Node, arrays: Sequence[Array | None], proto: Any, opset: in
     outputs = [onnx.ValueInfoProto(name=name) for name in node.outputs if name]
     graph = onnx.helper.make_graph([proto], "folding", inputs, outputs)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    return [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]  # type: ignore[arg-type]
+    return [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]

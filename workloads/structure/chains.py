@@ -112,6 +112,7 @@ def _largest_region(
 ) -> tuple[Chain, list[Operator], str] | None:
     """Find the longest known chain around an anchor: (chain, operators in order, source tensor)."""
     sources = _ancestors(anchor, producers)
+    largest: tuple[Chain, list[Operator], str] | None = None  # a LayerNorm without shift holds a whole RMSNorm
     for end in reversed(_descendants(anchor, consumers)):
         for source in sources:
             region = _region(end, source, producers)
@@ -119,9 +120,11 @@ def _largest_region(
                 continue
             members = tuple(sorted(Counter(op.op_type for op in region).items()))
             chain = _BY_MEMBERS.get((anchor.op_type, members))
-            if chain is not None and _computes(chain, region, source) and _closed(region, consumers, outputs):
-                return chain, region, source
-    return None
+            if chain is None or (largest is not None and len(region) <= len(largest[1])):
+                continue
+            if _computes(chain, region, source) and _closed(region, consumers, outputs):
+                largest = (chain, region, source)
+    return largest
 
 
 def _computes(chain: Chain, region: list[Operator], source: str) -> bool:

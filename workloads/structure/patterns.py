@@ -127,7 +127,7 @@ def _volume(op: Operator, name: str) -> float:
     tensor = next(item for item in op.inputs if item.name == name)
     size = 1.0
     for extent in tensor.shape(op.dims):
-        size *= float(extent)  # type: ignore[arg-type]  # structure is found on scalar workloads
+        size *= float(extent)  # structure is found on scalar workloads
     return size
 
 
