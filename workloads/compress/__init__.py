@@ -73,7 +73,7 @@ def _check_order(techniques: tuple[Technique | Fitted, ...]) -> None:
         twice = quantized & set(technique.blocks)
         if twice:
             raise TechniqueError(
-                f"two Quantize techniques act on {sorted(twice)[0]!r}; give one of them other blocks, or one technique "
+                f"two Quantize techniques act on {sorted(twice)}; give one of them other blocks, or one technique "
                 "a mapping of widths per block"
             )
         quantized |= set(technique.blocks)

@@ -94,7 +94,7 @@ def _rewrite_shapes(editor: ModelEditor, workload: Workload, group: Group, kept:
         for node_name in op.nodes:
             node = editor.nodes[node_name]
             if op.op_type == "Reshape":
-                _rewrite_reshape(editor, node, group, kept)
+                _rewrite_reshape(editor, node, group, kept, len(op.outputs[0].axes))
             elif (op.inputs[0].name, _split_axis(node, op)) in group.axes:
                 _rewrite_split(editor, node, group, kept, _split_axis(node, op))
 
@@ -104,15 +104,15 @@ def _new_length(group: Group, tensor: str, position: int, kept: NDArray[Any]) ->
     return None if labels is None else int(np.isin(labels, kept).sum())
 
 
-def _rewrite_reshape(editor: ModelEditor, node: Any, group: Group, kept: NDArray[Any]) -> None:
+def _rewrite_reshape(editor: ModelEditor, node: Any, group: Group, kept: NDArray[Any], rank: int) -> None:
     """Put the new sizes into a Reshape whose target fixes an axis that shrank."""
     for position in [position for tensor, position in group.axes if tensor == node.output[0]]:
         length = _new_length(group, node.output[0], position, kept)
         assert length is not None  # the position comes from the group's own axes
-        _rewrite_entry(editor, node, position, length)
+        _rewrite_entry(editor, node, position, length, rank)
 
 
-def _rewrite_entry(editor: ModelEditor, node: Any, position: int, length: int) -> None:
+def _rewrite_entry(editor: ModelEditor, node: Any, position: int, length: int, rank: int) -> None:
     """Change one entry of a Reshape's target, which is stored, or put together by a Concat."""
     source = node.input[1]
     if editor.is_constant(source):
@@ -127,20 +127,25 @@ def _rewrite_entry(editor: ModelEditor, node: Any, position: int, length: int) -
             f"node {node.name!r} (Reshape): its target shape {source!r} is computed in a way that cannot be edited; "
             "fold constants in the model first"
         )
-    _rewrite_piece(editor, node, producer, position, length)
+    _rewrite_piece(editor, node, producer, position, length, rank)
 
 
-def _rewrite_piece(editor: ModelEditor, node: Any, concat: Any, position: int, length: int) -> None:
+def _rewrite_piece(editor: ModelEditor, node: Any, concat: Any, position: int, length: int, rank: int) -> None:
     """Change one entry of a target that a Concat puts together, in a Concat of the node's own."""
     import onnx
 
     pieces = list(concat.input)
     known = [editor.array(piece) if editor.is_constant(piece) else None for piece in pieces]
-    starts = np.cumsum(
-        [0, *(1 if array is None else array.size for array in known)]
-    )  # computed pieces are single sizes
+    computed = sum(array is None for array in known)
+    left = rank - sum(array.size for array in known if array is not None)
+    if computed and left % computed:
+        raise TechniqueError(
+            f"node {node.name!r} (Reshape): {computed} computed pieces of its target have {left} entries together, and "
+            "which has how many is not known; fold constants in the model first"
+        )
+    starts = np.cumsum([0, *(left // computed if array is None else array.size for array in known)])
     number = int(np.searchsorted(starts, position, side="right")) - 1
-    array = known[number] if number < len(pieces) else None
+    array = known[number]
     offset = position - int(starts[number])
     if array is None or array.ravel()[offset] <= 0:
         return  # computed from the tensor's own shape: it follows

@@ -103,7 +103,7 @@ def _check_floats(weight: NDArray[Any]) -> None:
 def _representable(scales: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Round scales to the type that they are stored in; none becomes zero."""
     smallest = np.finfo(dtype).smallest_subnormal
-    return np.maximum(scales.astype(dtype), smallest).astype(scales.dtype)
+    return np.asarray(np.maximum(scales.astype(dtype), smallest), dtype=scales.dtype)
 
 
 def _least_squares(
