@@ -1,0 +1,99 @@
+"""The machine at hand as a device: one short measurement, shared by all tests."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import hwmodels
+from dse.measure import load_local, local_path, measure_local
+from dse.measure.host import bandwidth, read_host
+from workloads.errors import SpecError
+from workloads.formats import format_code
+from workloads.onnx.loader import load_onnx
+from workloads.zoo import embedded_model
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("local") / "local.toml"
+    told: list[str] = []
+    measure_local(seconds=2, path=path, progress=told.append)
+    assert told[-1] == f"wrote {path}"
+    return path
+
+
+def test_the_file_loads_as_any_other_device(measured: Path) -> None:
+    device = hwmodels.load(measured)
+    assert (device.name, device.kind, device.threads) == ("local", "cpu", 1)
+    assert load_local(path=measured).name == "local"
+    assert hwmodels.evaluate(load_onnx(embedded_model("vit-mnist"), batch=1), device).latency_s > 0
+
+
+def test_every_group_has_a_source_and_what_was_not_measured_says_so(measured: Path) -> None:
+    sources = hwmodels.load(measured).sources
+    assert all(citation.source for citation in sources.values())
+    for name in ("matrix", "vector", "vector_peaks", "memory.DRAM", "launch", "efficiency", "kernels"):
+        assert sources[name].origin == "measured", name
+    for name in ("power", "memory_energy", "arithmetic_energy"):
+        assert sources[name].origin == "assumption", name
+    assert "ONNX Runtime" in sources["matrix"].source
+    assert "dse devices --local" in sources["matrix"].source
+
+
+def test_ceilings_are_of_sensible_order(measured: Path) -> None:
+    device = hwmodels.load(measured)
+    fp32, int8 = device.peak[format_code("fp32")], device.peak[format_code("int8")]
+    assert int8 >= 0.8 * fp32
+    assert 1e9 < fp32 < 1e14
+    assert all(0 < peak < fp32 for kind, peak in device.vector_kinds.items() if kind != "convert")
+    assert 0 < device.launch_s < 1e-4
+    assert 0 < device.efficiency["MatMulNBits"] <= 1
+    assert all(1e8 < level.bytes_per_s < 1e13 for level in device.memory)
+
+
+def test_the_file_names_no_path_of_this_machine(measured: Path) -> None:
+    text = measured.read_text(encoding="utf-8")
+    assert str(measured.parent) not in text
+    assert str(Path.home()) not in text
+    assert tomllib.loads(text)["memory"][-1]["name"] == "DRAM"
+
+
+def test_a_machine_that_was_never_measured_is_an_error_that_says_what_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSE_CACHE", str(tmp_path))
+    assert local_path() == tmp_path / "local.toml"
+    with pytest.raises(SpecError, match="dse devices --local"):
+        load_local()
+
+
+def test_the_cache_folder_follows_xdg_unless_dse_cache_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DSE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert local_path() == tmp_path / "fullstack-dse" / "local.toml"
+
+
+def test_a_folder_that_does_not_exist_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    told: list[str] = []
+    with pytest.raises(SpecError, match="create it first"):
+        measure_local(seconds=60, path=tmp_path / "none" / "local.toml", progress=told.append)
+    assert not told
+
+
+def test_a_host_without_cpuinfo_still_has_a_name_cores_and_caches() -> None:
+    host = read_host("")
+    assert host.cpu
+    assert host.cores >= 1
+    assert host.clock_hz > 0
+    assert host.isa == ()
+    assert all(cache.capacity_bytes > 0 for cache in host.caches)
+    assert host.memory_bytes > 0
+
+
+def test_bandwidths_come_in_the_order_of_the_footprints() -> None:
+    speeds = bandwidth([64e3, 4e6], seconds=0.05)
+    assert len(speeds) == 2
+    assert all(speed > 0 for speed in speeds)
