@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dse.pareto import crowding_distance, front_ranks, hypervolume, non_dominated
 from dse.running import run
-from dse.space import Knob, Points, Space, grid, log_uniform, per_layer, uniform
+from dse.space import Knob, Points, Space, choice, grid, log_uniform, per_layer, uniform
 from dse.sweeps import Result, sweep
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = [
     "Result",
     "Space",
     "StandardModel",
+    "choice",
     "crowding_distance",
     "front_ranks",
     "grid",

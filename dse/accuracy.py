@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from workloads import compress, tasks
 from workloads.compress import Fitted, Technique
+from workloads.errors import SpaceError
 from workloads.knobs import PerLayer
 from workloads.tasks import Drop, Score, Task
 
@@ -96,7 +97,8 @@ class Scorer:
         Args:
             techniques: In order; none scores the model as it is.
         """
-        key = json.dumps([technique.to_dict() for technique in techniques], sort_keys=True, default=float)
+        parameters = [technique.to_dict() for technique in techniques]  # type: ignore[union-attr]  # all of ours have it
+        key = json.dumps(parameters, sort_keys=True, default=float)
         if key not in self._known:
             small = compress.apply(self.model, *techniques)
             score = self.task.evaluate(small, self.split, limit=self.limit)
@@ -149,6 +151,9 @@ class Sensitivities:
         Returns:
             Predicted rise of the loss, shape (n_points,); one number for one point. Between measured values of a knob
             the rise is interpolated.
+
+        Raises:
+            SpaceError: A block's knob has no measured sensitivity.
         """
         total: Any = 0.0
         for knob, layers in knobs.items():
@@ -160,7 +165,9 @@ class Sensitivities:
     def _column(self, knob: str, block: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Give the values of one block's knob, ascending, and their rises, made monotone: less never helps."""
         changes = sorted((c for c in self.rise if c.knob == knob and c.block == block), key=lambda c: -c.value)
-        rises = np.maximum.accumulate([0.0, *(self.rise[change] for change in changes)])
+        if not changes:
+            raise SpaceError(f"the sensitivity of {knob} in {block!r} was not measured; measure it, or drop the knob")
+        rises = np.asarray(np.maximum.accumulate([0.0, *(self.rise[change] for change in changes)]))
         untouched = 1.0 if knob.endswith("density") else float(compress.KEEP_BITS)
         return np.array([untouched, *(change.value for change in changes)])[::-1], rises[::-1]
 
@@ -270,4 +277,6 @@ def fit_curve(rises: Sequence[float], drops: Sequence[float]) -> AccuracyCurve:
 def _isotonic(values: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy.optimize import isotonic_regression
 
-    return np.asarray(isotonic_regression(values).x)
+    weights = np.ones(len(values))
+    weights[0] = 1e9  # the origin is certain: no change costs nothing
+    return np.asarray(isotonic_regression(values, weights=weights).x)

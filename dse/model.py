@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 import hwmodels
+from dse.digests import digest_of
+from dse.space import Space
 from workloads import compress
 from workloads.errors import SpaceError, nearest
 from workloads.workload import Workload
@@ -17,7 +19,7 @@ from workloads.workload import Workload
 __all__ = ["KNOBS", "StandardModel", "check_knobs", "device_of", "standard_model"]
 
 KNOBS: dict[str, str] = {
-    "activation_bits": "8: dynamic W8A8; 16 and more: weight-only",
+    "activation_bits": "8: dynamic W8A8; 16 and more: weight-only (structural)",
     "bandwidth_scale": "DRAM bandwidth relative to the device's",
     "batch": "batch size (structural: one workload per size)",
     "clock_scale": "clock relative to the device's",
@@ -49,7 +51,10 @@ class StandardModel:
         workloads: Batch size to workload; one entry where batch is no knob.
         device: Device for spaces without a device knob.
         estimates: Further columns: name to a function of the design point.
+        structural: Knobs of which a batch must share one value, numbers though they are.
     """
+
+    structural: ClassVar[tuple[str, ...]] = ("activation_bits", "batch", "group_size")
 
     workloads: Mapping[int, Workload]
     device: str = "h100-sxm"
@@ -81,8 +86,8 @@ class StandardModel:
         """Cost a design point or a batch of them.
 
         Returns:
-            Columns latency_s, energy_j, flops, dram_bytes, peak_bytes, size_bytes (packed weights), fits (0 or 1), and
-            the further estimates. What does not fit the device's memory has infinite latency and energy.
+            Columns latency_s, energy_j, flops, dram_bytes, peak_bytes, size_bytes (packed weights) and the further
+            estimates. What does not fit the device's memory has infinite latency and energy.
         """
         work = self._workload(point)
         small = compress.cost(work, *self.techniques(point))
@@ -101,12 +106,30 @@ class StandardModel:
         }
         return columns | {name: estimate(point) for name, estimate in self.estimates.items()}
 
+    def describe(self, space: Space) -> dict[str, Any]:
+        """Give what the columns follow from and where it comes from, for `run.toml`: digests and citations."""
+        named = space.knobs["device"].values if "device" in space.knobs else (self.device,)
+        devices = {name: device_of(name) for name in named}
+        return {
+            "workloads": {str(batch): work.digest() for batch, work in self.workloads.items()},
+            "devices": {name: digest_of(device) for name, device in devices.items()},
+            "estimates": {name: digest_of(estimate) for name, estimate in self.estimates.items()},
+            "sources": {
+                name: {group: citation.source for group, citation in device.sources.items()}
+                for name, device in devices.items()
+            },
+        }
+
     def _workload(self, point: Any) -> Workload:
-        if len(self.workloads) == 1:
+        if "batch" not in point and len(self.workloads) == 1:
             return next(iter(self.workloads.values()))
         batch = _whole(_knob(point, "batch", None))
         if batch not in self.workloads:
-            raise SpaceError(f"no workload for batch {batch}; loaded: {', '.join(map(str, self.workloads))}")
+            known = ", ".join(map(str, self.workloads))
+            raise SpaceError(
+                f"no workload for batch {batch}; loaded: {known}. Give standard_model a mapping "
+                "of batch size to workload"
+            )
         return self.workloads[batch]
 
 
@@ -114,9 +137,9 @@ def standard_model(workload: Workload | Mapping[int, Workload], device: str = "h
     """Make the standard model of a workload (or of one workload per batch size).
 
     Example:
-        >>> import workloads
+        >>> from workloads.onnx import load_onnx
         >>> from workloads.zoo import embedded_model
-        >>> model = standard_model(workloads.load_onnx(embedded_model("vit-mnist"), batch=1))
+        >>> model = standard_model(load_onnx(embedded_model("vit-mnist"), batch=1))
         >>> sorted(model.workloads)
         [1]
     """
@@ -127,10 +150,7 @@ def standard_model(workload: Workload | Mapping[int, Workload], device: str = "h
 
 def _knob(point: Any, name: str, default: Any) -> Any:
     """Read a knob that a point may not have."""
-    try:
-        return getattr(point, name)
-    except (AttributeError, SpaceError):
-        return default
+    return getattr(point, name) if name in point else default
 
 
 def _whole(value: Any) -> Any:

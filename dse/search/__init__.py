@@ -2,7 +2,7 @@
 
 from dse.search.additive import additive_starts
 from dse.search.genetic import nsga2
-from dse.search.protocol import Proposals, Search
+from dse.search.protocol import Proposals, Search, seed_of
 from dse.search.simple import exhaustive, random_search
 
-__all__ = ["Proposals", "Search", "additive_starts", "exhaustive", "nsga2", "random_search"]
+__all__ = ["Proposals", "Search", "additive_starts", "exhaustive", "nsga2", "random_search", "seed_of"]

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from dse.pareto import objective_matrix
 from dse.space import Space
+from workloads.errors import SpaceError
 
 __all__ = ["additive_starts"]
 
 Floats = NDArray[np.float64]
+_NEVER = 1e30  # more than any finite change, which is at most 1
 
 
 def additive_starts(
@@ -39,19 +41,33 @@ def additive_starts(
         number: Weight vectors to try; equal results are merged.
 
     Returns:
-        Shape (<= number + genes in all, genes).
+        Shape (<= number + 1, genes): the last value of every gene, and one point per distinct outcome.
+
+    Raises:
+        SpaceError: A knob is continuous.
+
+    Example:
+        >>> space = Space(a=[0, 1], b=[0, 1])
+        >>> def evaluate(genes: Floats) -> dict[str, Floats]:
+        ...     return {"cost": genes @ [1.0, 2.0], "loss": 3 - genes @ [2.0, 1.0]}
+        >>> additive_starts(space, evaluate, ("cost", "loss"), rng=np.random.default_rng(0)).tolist()
+        [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]
     """
     counts = space.cardinalities
+    if not counts.all():
+        raise SpaceError("start points need discrete knobs; give grid(...) for a continuous one")
     gene = np.repeat(np.arange(space.genes), counts)
     value = np.concatenate([np.arange(count) for count in counts]).astype(np.float64)
     top = (counts - 1).astype(np.float64)
     single = np.tile(top, (len(gene), 1))
     single[np.arange(len(gene)), gene] = value
     base = objective_matrix(evaluate(np.vstack([top, top])), minimize)[0]
-    change = objective_matrix(evaluate(single), minimize) - base
-    scale = np.maximum(np.abs(change).sum(axis=0), 1e-30)
+    with np.errstate(invalid="ignore"):  # a point that does not fit has infinite objectives
+        change = objective_matrix(evaluate(single), minimize) - base
+    scale = np.abs(np.where(np.isfinite(change), change, 0.0)).sum(axis=0)
+    scale[scale == 0] = 1.0
     weights = rng.dirichlet(np.ones(len(minimize)), number) * 10.0 ** rng.uniform(-2, 2, (number, len(minimize)))
-    scores = np.where(np.isfinite(change / scale), change / scale, 1e30) @ weights.T
+    scores = np.where(np.isfinite(change), change / scale, _NEVER) @ weights.T
     chosen = np.empty((number, space.genes))
     for position in range(space.genes):
         rows = np.flatnonzero(gene == position)
