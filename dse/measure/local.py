@@ -1,9 +1,10 @@
 """The machine at hand as a device: its ceilings, measured in about ten seconds, written as a device file.
 
 A "peak" of this device is what a transformer layer reaches in ONNX Runtime, not what the silicon could. Memory traffic
-is charged at DRAM bandwidth, also where activations stay in a cache: what that adds is less than what the roofline leaves
-out (products of small heads, transposes). On one core with 32 MiB of L3, ONNX Runtime 1.32, fp32 came out 7 %
-(MiniLM-L6, 1 x 128) and 19 % (a small ViT, batch 64) too low with DRAM bandwidth, 8 % and 24 % with that of L3.
+is charged at DRAM bandwidth, also where activations stay in a cache: what that adds is less than what the roofline
+leaves out (products of small heads, transposes). Predicted fp32 latency against the median measured, two sittings on a
+shared core with 32 MiB of L3, ONNX Runtime 1.32: MiniLM-L6 1 x 128, -7 and -15 % with DRAM bandwidth, -8 and -17 % with
+that of L3; a small ViT at batch 64, -19 and -23 % against -24 and -27 %.
 
 Energies and powers cannot be measured from here; they are assumptions, and the file says so.
 """
@@ -165,7 +166,8 @@ def _matrix(host: Host, found: Ceilings, source: str) -> Matrix:
         origin="measured",
         note="FLOPs of a layer of width 768 on 128 tokens, of 512^3 and (fp32) of a stack with weights from memory, "
         f"over their time; GFLOP/s by m x k x n: {shapes}; instruction sets: "
-        f"{', '.join(host.isa) or 'none of interest'}; the clock is what the system reports, and only relates FLOP/s to FLOP per cycle",
+        f"{', '.join(host.isa) or 'none of interest'}; the clock is what the system reports, "
+        "and only relates FLOP/s to FLOP per cycle",
     )
 
 
@@ -233,7 +235,8 @@ def _kernels(found: Ceilings) -> Kernels:
         source=f"a graph as ONNX Runtime {onnxruntime.__version__} optimizes it: DequantizeLinear of a weight {fate}",
         origin="measured",
         note="in optimized graphs of MiniLM-L6 and a ViT (1.32) products with three axes keep their bias Add, so "
-        "there is no epilogue; the residual Add joins LayerNorm and dynamic quantization the product, which no field holds",
+        "there is no epilogue; the residual Add joins LayerNorm and dynamic quantization joins the product, which no "
+        "field holds",
     )
 
 
