@@ -105,11 +105,11 @@ def _draw_front(axes: Axes, x: NDArray[Any], y: NDArray[Any]) -> None:
 
 
 def _log_where_wide(axes: Axes, x: NDArray[Any], y: NDArray[Any]) -> None:
-    """Make an axis logarithmic where its values span more than a factor of 30."""
+    """Make an axis logarithmic where its values span more than a factor of 10."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     for values, scale, axis in ((x, axes.set_xscale, axes.xaxis), (y, axes.set_yscale, axes.yaxis)):
-        if values.size and values.min() > 0 and values.max() / values.min() > 30:
+        if values.size and values.min() > 0 and values.max() / values.min() > 10:
             scale("log")
             if values.max() / values.min() < 1e3:
                 axis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -1,0 +1,5 @@
+"""The `dse` command."""
+
+from dse.cli.app import main
+
+__all__ = ["main"]

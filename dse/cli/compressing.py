@@ -1,0 +1,111 @@
+"""`dse compress`: apply techniques to a real model, write it, and say how large it became."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dse.cli import inputs
+from dse.cli.output import console, print_table, si
+from dse.files import atomic_write, output_folder
+from workloads.errors import TechniqueError, WorkloadError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from workloads.compress import Sizes, Technique
+
+__all__ = ["compress"]
+
+
+def compress(
+    model: Annotated[str, typer.Argument(help="An .onnx file with its weights, or a name such as vit-mnist.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the compressed model.")],
+    weight_bits: Annotated[
+        int | None, typer.Option("--weight-bits", help="2 to 8; without it weights stay as they are.")
+    ] = None,
+    granularity: Annotated[
+        str, typer.Option("--granularity", help="One scale per tensor, channel or group.")
+    ] = "channel",
+    group_size: Annotated[int, typer.Option("--group-size", help="Rows per scale with --granularity group.")] = 32,
+    activation_bits: Annotated[int, typer.Option("--activation-bits", help="8: dynamic int8; 32: weight-only.")] = 32,
+    clip: Annotated[str, typer.Option("--clip", help="How the range is found: max or mse.")] = "max",
+    head_density: Annotated[
+        float | None, typer.Option("--head-density", help="Share of the attention heads that stays.")
+    ] = None,
+    neuron_density: Annotated[
+        float | None, typer.Option("--neuron-density", help="Share of the feed-forward neurons that stays.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the sizes as JSON to stdout.")] = False,
+) -> None:
+    """Compress a model's real weights (prune, then quantize) and write it as ONNX."""
+    from workloads import compress as techniques
+
+    chosen: list[Technique] = []
+    if head_density is not None:
+        chosen.append(techniques.PruneHeads(density=head_density))
+    if neuron_density is not None:
+        chosen.append(techniques.PruneNeurons(density=neuron_density))
+    if weight_bits is not None or activation_bits == 8:
+        options: dict[str, Any] = {"granularity": granularity, "group_size": group_size, "clip": clip}
+        bits = 8 if weight_bits is None else weight_bits
+        chosen.append(techniques.Quantize(weight_bits=bits, activation_bits=activation_bits, **options))
+    if not chosen:
+        raise TechniqueError(
+            "nothing to do: give --weight-bits, --activation-bits 8, --head-density or --neuron-density"
+        )
+    source = inputs.model_path(model)
+    output_folder(out.parent)
+    proto = _with_weights(source)
+    small = techniques.apply(proto, *chosen)
+    _write(small, out, source)
+    _report(techniques.sizes(proto), techniques.sizes(small), out, as_json)
+
+
+def _with_weights(path: Path) -> onnx.ModelProto:
+    """Read a model with its weights, after the checks that the loader makes."""
+    import onnx
+    from onnx.external_data_helper import load_external_data_for_model
+
+    from workloads.onnx.files import check_external_data, read_model
+
+    model, name, folder = read_model(path)
+    check_external_data(model, name, folder, must_exist=True)
+    if folder is not None:
+        try:
+            load_external_data_for_model(model, str(folder))
+        except (onnx.checker.ValidationError, ValueError) as error:
+            raise WorkloadError(f"{name}: its external data cannot be read: {error}; export the model again") from None
+    return model
+
+
+def _write(model: onnx.ModelProto, out: Path, source: Path) -> None:
+    if out.exists() and out.samefile(source):
+        raise TechniqueError(f"--out {out} is the model itself; give another name")
+    try:
+        data = model.SerializeToString()
+    except ValueError as error:  # protobuf ends at 2 GiB
+        raise TechniqueError(f"{out}: the compressed model is too large for one ONNX file ({error})") from None
+    with atomic_write(out) as part:
+        part.write_bytes(data)
+
+
+def _report(before: Sizes, after: Sizes, out: Path, as_json: bool) -> None:
+    fields = ("packed_bytes", "container_bytes", "file_bytes", "parameters")
+    if as_json:
+        plain = {
+            name: {key: getattr(item, key) for key in fields} for name, item in (("before", before), ("after", after))
+        }
+        print(json.dumps({"out": str(out), **plain}, indent=1))
+        return
+    labels = ("weights, packed", "stored tensors", "file", "parameters")
+    rows = []
+    for key, label in zip(fields, labels, strict=True):
+        unit = "" if key == "parameters" else "B"
+        old, new = float(getattr(before, key)), float(getattr(after, key))
+        rows.append([label, si(old, unit, 4), si(new, unit, 4), f"{old / new:.2f}x" if new else "-"])
+    print_table(["size, measured", "before", "after", "gain"], rows)
+    console().print(f"written: {out}", soft_wrap=True)

@@ -1,0 +1,195 @@
+"""From what the user typed to models, sizes, devices and handlers."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from workloads.errors import DseError, SpaceError, WorkloadError, nearest
+
+if TYPE_CHECKING:
+    from hwmodels import RooflineDevice
+    from workloads.onnx.registry import Handler
+    from workloads.workload import Workload
+
+__all__ = [
+    "ModelSource",
+    "device",
+    "extra_handlers",
+    "local_file",
+    "measured_here",
+    "model_path",
+    "parse_bind",
+    "whole_number",
+]
+
+
+def parse_bind(texts: Collection[str]) -> dict[str, int]:
+    """Read sizes of symbolic dims: "batch=1,seq=128", once or several times.
+
+    Example:
+        >>> parse_bind(["batch=1,seq=128"])
+        {'batch': 1, 'seq': 128}
+
+    Raises:
+        WorkloadError: Not NAME=SIZE, or a name is given twice.
+    """
+    sizes: dict[str, int] = {}
+    for item in (part.strip() for text in texts for part in text.split(",")):
+        if not item:
+            continue
+        name, equals, size = (part.strip() for part in item.rpartition("="))
+        if not name or not equals or not _is_whole(size):
+            raise WorkloadError(f"--bind {item!r} is not NAME=SIZE with a whole number; write batch=1,seq=128")
+        if name in sizes and sizes[name] != int(size):
+            raise WorkloadError(f"--bind gives {name!r} twice: {sizes[name]} and {size}; give one size")
+        sizes[name] = int(size)
+    return sizes
+
+
+def _is_whole(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
+def whole_number(value: Any, where: str) -> int:
+    """Check a whole number of at least 1 from a file.
+
+    Raises:
+        SpaceError: It is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SpaceError(f"{where}: found {value!r}; give a whole number of at least 1")
+    return value
+
+
+def model_path(name: str) -> Path:
+    """Find a model: a path, the name of an embedded model, or of a pretrained one (fetched once, by pinned hash).
+
+    Raises:
+        WorkloadError: Neither a file nor a name.
+
+    Example:
+        >>> model_path("vit-mnist").name
+        'vit_mnist.onnx'
+    """
+    from workloads.zoo import EMBEDDED, embedded_model
+    from workloads.zoo.pretrained import PRETRAINED, fetch
+
+    if name in EMBEDDED:
+        return embedded_model(name)
+    if name == "minilm-l6":
+        from workloads.zoo.export import export_minilm_l6
+
+        return export_minilm_l6()
+    if name in PRETRAINED:
+        return fetch(name) / "model.onnx"
+    if not Path(name).exists() and "/" not in name and not Path(name).suffix:
+        raise WorkloadError(f"no model {name!r}: no such file, and {nearest(name, [*EMBEDDED, *PRETRAINED])}")
+    return Path(name)
+
+
+def device(name: str) -> RooflineDevice:
+    """Load a device: a name, a TOML path, or `local`, which is measured first if it never was."""
+    from dse.model import device_of
+
+    if name == "local" and not local_file().is_file():
+        measured_here(local_file())
+    return device_of(name)
+
+
+def local_file() -> Path:
+    """Give the file of this CPU as a device."""
+    from dse.measure.local import local_path
+
+    return local_path()
+
+
+def measured_here(path: Path) -> RooflineDevice:
+    """Measure this CPU and write its device file: the one call into `dse.measure.local`."""
+    from dse.cli.output import console
+    from dse.files import output_folder
+    from dse.measure.local import measure_local
+
+    output_folder(path.parent)
+    console(stderr=True).print("measuring this CPU, about ten seconds")
+    return measure_local(path=path)
+
+
+def extra_handlers(path: Path | None) -> dict[str, Handler]:
+    """Run a user's file and take its `HANDLERS`: op type to handler.
+
+    Raises:
+        WorkloadError: The file fails, or has no such dict.
+    """
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise WorkloadError(f"--extra-ops {path}: no such file; give a Python file with a dict HANDLERS")
+    try:
+        found = runpy.run_path(str(path)).get("HANDLERS")
+    except DseError:
+        raise
+    except Exception as error:  # a user's file may fail in any way
+        raise WorkloadError(f"--extra-ops {path}: fails: {type(error).__name__}: {error}") from error
+    if not isinstance(found, Mapping) or not all(callable(handler) for handler in found.values()):
+        raise WorkloadError(
+            f"--extra-ops {path}: has no dict HANDLERS of op type to handler(node, builder); "
+            "workloads/onnx/registry.py shows some"
+        )
+    return dict(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """A model file and how to read it.
+
+    Attributes:
+        path: The ONNX file.
+        bind: Sizes of symbolic dims.
+        extra_ops: Handlers of further op types.
+        free_ops: Op types that count as free.
+        weights: Whether external data must be there.
+    """
+
+    path: Path
+    bind: Mapping[str, int] = field(default_factory=dict)
+    extra_ops: Mapping[str, Handler] = field(default_factory=dict)
+    free_ops: Collection[str] = ()
+    weights: bool = True
+
+    def load(self, batch: int | None = None) -> Workload:
+        """Load the workload, with another batch size if one is given."""
+        from workloads.onnx import load_onnx
+
+        missing: Literal["error", "allow"] = "error" if self.weights else "allow"
+        sizes = dict(self.bind) if batch is None else {**self.bind, self.batch_name(): batch}
+        return load_onnx(
+            self.path, extra_ops=self.extra_ops, free_ops=tuple(self.free_ops), missing_weights=missing, **sizes
+        )
+
+    def batch_name(self) -> str:
+        """Say what the batch dim is called: the user's own name for the symbol on axis 0, else `batch`."""
+        symbols = self.batch_symbols()
+        return next((name for name in self.bind if name in symbols), "batch")
+
+    def batch_symbols(self) -> set[str]:
+        """Give the symbols on axis 0 of the graph's inputs; empty: the batch is fixed in the file."""
+        from workloads.onnx.files import read_model
+
+        model, _, _ = read_model(self.path)
+        stored = {tensor.name for tensor in model.graph.initializer}
+        inputs = [item for item in model.graph.input if item.name not in stored]
+        dims = [item.type.tensor_type.shape.dim[0] for item in inputs if item.type.tensor_type.shape.dim]
+        return {dim.dim_param for dim in dims if dim.dim_param}
+
+    def with_batch(self, batch: int | None) -> ModelSource:
+        """Give the same with a batch size: the given one, else 1 where the graph leaves it open and nothing binds it."""
+        if batch is None and (not self.batch_symbols() or {"batch", *self.batch_symbols()} & set(self.bind)):
+            return self
+        sizes = {**self.bind, self.batch_name(): 1 if batch is None else batch}
+        return ModelSource(
+            path=self.path, bind=sizes, extra_ops=self.extra_ops, free_ops=self.free_ops, weights=self.weights
+        )

@@ -1,0 +1,137 @@
+"""`dse optimize`: read the arguments, call `dse.optimize`, write what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dse.cli import inputs
+from dse.cli.inputs import ModelSource
+from dse.cli.output import console, print_table, progress_bar, si
+from dse.files import output_folder
+from workloads.errors import MeasureError, SpaceError
+
+if TYPE_CHECKING:
+    from dse.measure.timing import Timing
+    from dse.pipeline import Optimized
+
+__all__ = ["optimize"]
+
+TIMING_LIMIT_S = 30.0
+"""Longest time that the chosen models are timed for [s]."""
+
+
+def optimize(
+    model: Annotated[str, typer.Argument(help="An .onnx file with its weights, or a name such as vit-mnist.")],
+    task: Annotated[
+        str, typer.Option("--task", help="mnist, wordnet-retrieval, agreement:inputs.npz, or file.py:Task.")
+    ],
+    device: Annotated[
+        list[str], typer.Option("--device", "-d", help="A name, a TOML file, or local; may be repeated.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and the chosen models.")],
+    max_drop: Annotated[
+        str, typer.Option("--max-drop", help="Allowed drop of the metric: 0.01 (absolute) or 1% (relative).")
+    ] = "0.01",
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Batch size; default 1 where it is open.")] = None,
+    bind: Annotated[list[str] | None, typer.Option("--bind", "-b", help="Sizes of symbolic dims: seq=128.")] = None,
+    objective: Annotated[
+        str, typer.Option("--objective", help="What the chosen model has least of: latency_s, energy_j, size_bytes.")
+    ] = "latency_s",
+    constraint: Annotated[
+        list[str] | None, typer.Option("--constraint", "-c", help="Such as 'energy_j<=1e-3'; may be repeated.")
+    ] = None,
+    budget: Annotated[int, typer.Option("--budget", min=100, help="Design points to cost.")] = 60_000,
+    measured: Annotated[int, typer.Option("--measured", min=2, help="Designs to measure on the task.")] = 40,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the search.")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads that measure accuracy.")] = 2,
+    no_timing: Annotated[bool, typer.Option("--no-timing", help="Do not time the chosen models on this CPU.")] = False,
+) -> None:
+    """Search compression per layer for devices, measure real accuracy, write a report and the chosen models."""
+    import dse
+    from dse.constraints import parse_constraints
+    from workloads.zoo.fetch import cache_folder
+
+    path = inputs.model_path(model)
+    sizes = ModelSource(path=path, bind=inputs.parse_bind(bind or ())).with_batch(batch).bind
+    limits = parse_constraints(constraint or ())
+    if len(set(device)) != len(device):
+        raise SpaceError(f"--device is given twice: {', '.join(device)}; name each device once")
+    for name in device:
+        inputs.device(name)
+    output_folder(out)
+    with progress_bar() as bar:
+        found = dse.optimize(
+            path,
+            task,
+            device,
+            max_drop=max_drop,
+            bind=sizes,
+            objective=objective,
+            constraints=limits,
+            budget=budget,
+            measured=measured,
+            seed=seed,
+            cache=cache_folder() / "sensitivities",
+            workers=workers,
+            progress=bar.phase,
+        )
+    report = _write(found, out, sizes, with_timing=not no_timing)
+    _print_chosen(found)
+    console().print(f"report: {report}", soft_wrap=True)
+
+
+def _write(found: Optimized, out: Path, sizes: Mapping[str, int], *, with_timing: bool) -> Path:
+    from dse.report.optimization import write_chosen, write_report
+
+    paths = write_chosen(found, out)
+    timings = _timed(found, paths, sizes) if with_timing else {}
+    return write_report(found, out, timings, paths)
+
+
+def _timed(found: Optimized, paths: Mapping[str, Path], sizes: Mapping[str, int]) -> Mapping[str, Timing]:
+    """Time the uncompressed and the chosen models on this CPU; a model that it cannot run is said and left out."""
+    import numpy as np
+
+    from dse.measure.feeds import random_feeds
+    from dse.measure.timing import time_models
+
+    models: dict[str, Any] = {found.designs[0].name: found.model}
+    models |= {name: path for name, path in paths.items() if name not in models}
+    try:
+        feeds = random_feeds(found.model, np.random.default_rng(0), **sizes)
+        return time_models(models, feeds, seconds_limit=TIMING_LIMIT_S)
+    except MeasureError as error:
+        console(stderr=True).print(f"not timed: {error}", soft_wrap=True)
+        return {}
+
+
+def _print_chosen(found: Optimized) -> None:
+    base = found.designs[0]
+    rows = []
+    for device, name in found.chosen.items():
+        design = found.design(name)
+        before, after = base.columns[device], design.columns[device]
+        drop = design.measured.drop
+        rows.append(
+            [
+                Path(device).stem,
+                name,
+                f"{drop.value:+.4f} ± {drop.standard_error:.4f}",
+                si(after["latency_s"], "s"),
+                f"{before['latency_s'] / after['latency_s']:.2f}x",
+                f"{before['energy_j'] / after['energy_j']:.2f}x",
+                f"{base.measured.packed_bytes / design.measured.packed_bytes:.2f}x",
+            ]
+        )
+    reference = found.reference
+    console().print(
+        f"{reference.metric} of the uncompressed model, measured: {reference.value:.4f} ± {reference.standard_error:.4f}; "
+        f"{found.points} design points costed, {len(found.designs) - 1} designs measured",
+        soft_wrap=True,
+    )
+    header = ["device", "design", "drop\nmeasured", "latency\npredicted", "gain", "energy\ngain", "size\ngain"]
+    print_table(header, rows, left=(0, 1))

@@ -1,0 +1,163 @@
+"""What commands print: tables that fit the terminal, numbers for people, progress on stderr."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+__all__ = ["Bar", "console", "print_table", "progress_bar", "short", "si"]
+
+SHOW_AFTER_S = 2.0
+"""A bar for less than this would only flicker [s]."""
+
+_PREFIXES = (
+    (1e15, "P"),
+    (1e12, "T"),
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1.0, ""),
+    (1e-3, "m"),
+    (1e-6, "u"),
+    (1e-9, "n"),
+)
+
+
+def console(stderr: bool = False) -> Console:
+    """Make a console that takes text as it is: a file name may hold brackets."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def si(value: float, unit: str = "", digits: int = 3) -> str:
+    """Write a number with an SI prefix.
+
+    Example:
+        >>> si(0.00123, "s"), si(0, "B"), si(math.inf, "s"), si(999.9e3, "B")
+        ('1.23 ms', '0 B', 'inf', '1 MB')
+    """
+    if not math.isfinite(value):
+        return f"{value:g}"
+    if value == 0:
+        return f"0 {unit}".rstrip()
+    size = abs(value) * (1 + 10.0**-digits / 2)
+    scale, prefix = next((step for step in _PREFIXES if size >= step[0]), _PREFIXES[-1])
+    return f"{value / scale:.{digits}g} {prefix}{unit}".rstrip()
+
+
+def short(text: str, width: int) -> str:
+    """Cut a name at its front: the tail of a node's path tells more.
+
+    Example:
+        >>> short("/encoder/layer.0/query/MatMul", 13)
+        '…query/MatMul'
+    """
+    return text if len(text) <= width else "…" + text[len(text) - max(width, 2) + 1 :]
+
+
+def print_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    left: Sequence[int] = (0,),
+    cut: Sequence[int] = (0,),
+    wrap: Sequence[int] = (),
+    title: str = "",
+) -> None:
+    """Print a table on stdout that fits the width of the terminal.
+
+    Args:
+        header: Column titles.
+        rows: Cells, printed as they are.
+        left: Columns that are aligned left; the others are numbers.
+        cut: Columns whose cells lose their front where the table would be too wide.
+        wrap: Columns that wrap instead.
+        title: Above the table.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    target = console()
+    cells = [[str(cell) for cell in row] for row in rows]
+    if not wrap:
+        cells = _fitted(header, cells, cut, target.width)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for number, name in enumerate(header):
+        justify: Any = "left" if number in left else "right"
+        table.add_column(Text(name), justify=justify, no_wrap=number not in wrap, overflow="fold")
+    for row in cells:
+        table.add_row(*[Text(cell) for cell in row])
+    if title:
+        target.print(Text(title, style="bold"), soft_wrap=True)
+    target.print(table)
+
+
+def _fitted(header: Sequence[str], rows: list[list[str]], cut: Sequence[int], width: int) -> list[list[str]]:
+    """Shorten the cells of some columns, the widest first, until the table fits."""
+    lines = [list(header), *rows]
+    widths = [max(len(line[number]) for line in lines) for number in range(len(header))]
+    excess = sum(widths) + 2 * (len(widths) - 1) - width
+    while excess > 0:
+        widest = max(cut, key=lambda number: widths[number] - len(header[number]), default=None)
+        if widest is None or widths[widest] <= max(len(header[widest]), 8):
+            break
+        widths[widest] -= 1
+        excess -= 1
+    return [[short(cell, widths[n]) if n in cut else cell for n, cell in enumerate(row)] for row in rows]
+
+
+class Bar:
+    """A progress bar on stderr that appears once the work has taken two seconds; it counts calls, so it has state."""
+
+    def __init__(self, what: str = "") -> None:
+        self._what = what
+        self._start = time.monotonic()
+        self._progress: Progress | None = None
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, done: int, total: int) -> None:
+        """Report progress of the one phase."""
+        self.phase(self._what, done, total)
+
+    def phase(self, what: str, done: int, total: int) -> None:
+        """Report progress of a named phase."""
+        if self._progress is None:
+            if time.monotonic() - self._start < SHOW_AFTER_S or not sys.stderr.isatty():
+                return
+            self._progress = self._started()
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(what, total=total)
+        self._progress.update(self._tasks[what], completed=done, total=total)
+
+    def _started(self) -> Progress:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        progress = Progress(*columns, console=console(stderr=True), transient=True)
+        progress.start()
+        return progress
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._progress is not None:
+            self._progress.stop()
+
+
+@contextmanager
+def progress_bar(what: str = "") -> Iterator[Bar]:
+    """Give a bar, and remove it whatever happens."""
+    bar = Bar(what)
+    try:
+        yield bar
+    finally:
+        bar.close()

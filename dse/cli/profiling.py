@@ -1,0 +1,212 @@
+"""`dse profile`: what a model costs on a device, operator by operator."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dse.cli import inputs
+from dse.cli.inputs import ModelSource
+from dse.cli.output import console, print_table, si
+from dse.files import atomic_write
+from workloads.errors import SpaceError
+
+if TYPE_CHECKING:
+    from hwmodels import OperatorCost, RooflineDevice
+    from workloads.workload import Workload
+
+__all__ = ["profile", "profile_record"]
+
+WIDE = 110
+"""Columns of a terminal from which names and blocks stand side by side."""
+
+
+def profile(
+    model: Annotated[str, typer.Argument(help="An .onnx file, or a name such as vit-mnist.")],
+    device: Annotated[
+        list[str], typer.Option("--device", "-d", help="A name, a TOML file, or local; may be repeated.")
+    ],
+    bind: Annotated[
+        list[str] | None, typer.Option("--bind", "-b", help="Sizes of symbolic dims: batch=1,seq=128.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout instead of tables.")] = False,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draw a roofline: FILE.png, .svg or .pdf.")] = None,
+    table: Annotated[Path | None, typer.Option("--csv", help="Write all operators to a CSV file.")] = None,
+    top: Annotated[int, typer.Option("--top", min=0, help="Show only the N longest operators; 0: all, in order.")] = 0,
+    fuse: Annotated[
+        bool, typer.Option("--fuse/--no-fuse", help="What the device's kernels fuse by themselves.")
+    ] = True,
+    no_weights: Annotated[bool, typer.Option("--no-weights", help="Go without missing external data.")] = False,
+    extra_ops: Annotated[Path | None, typer.Option("--extra-ops", help="Python file with a dict HANDLERS.")] = None,
+    free_ops: Annotated[str, typer.Option("--free-ops", help="Op types to count as free: A,B.")] = "",
+) -> None:
+    """Cost a model on a device: FLOPs, traffic, what bounds it, latency and energy of every operator.
+
+    All costs are predicted: ceilings of the device's data sheet, dense-equivalent FLOPs.
+    """
+    source = ModelSource(
+        path=inputs.model_path(model),
+        bind=inputs.parse_bind(bind or ()),
+        extra_ops=inputs.extra_handlers(extra_ops),
+        free_ops=[name.strip() for name in free_ops.split(",") if name.strip()],
+        weights=not no_weights,
+    )
+    found = [inputs.device(name) for name in device]
+    if len(found) > 1 and (plot is not None or table is not None):
+        raise SpaceError("--plot and --csv take one device; give one --device, or run the command once for each")
+    if not fuse:
+        found = [replace(item, fuses=()) for item in found]
+    work = source.load()
+    records = [profile_record(work, item, source) for item in found]
+    if plot is not None:
+        from dse import plots
+
+        plots.roofline(work, found[0], plot)
+    if table is not None:
+        _write_csv(records[0]["operators"], table)
+    if as_json:
+        print(json.dumps(records[0] if len(records) == 1 else {"profiles": records}, indent=1, allow_nan=False))
+        return
+    for number, record in enumerate(records):
+        if number:
+            console().print()
+        _print_profile(record, top)
+    for path in (plot, table):
+        if path is not None:
+            console().print(f"written: {path}", soft_wrap=True)
+
+
+def profile_record(work: Workload, device: RooflineDevice, source: ModelSource | None = None) -> dict[str, Any]:
+    """Give a profile as plain data: totals that are the sums of the operators, and the operators.
+
+    Args:
+        work: Scalar.
+        device: Scalar.
+        source: Where the workload came from, to find the largest batch that fits.
+    """
+    import hwmodels
+
+    operators = [_operator_record(row) for row in hwmodels.breakdown_records(work, device)]
+    cost = hwmodels.evaluate(work, device)
+    totals: dict[str, Any] = {
+        name: math.fsum(row[name] for row in operators) for name in ("flops", "dram_bytes", "latency_s", "energy_j")
+    }
+    totals |= {
+        "matmul_conv_macs": float(work.macs()),
+        "peak_bytes": float(cost.peak_bytes),
+        "weight_bytes": float(work.weight_bytes()),
+    }
+    fits = bool(hwmodels.fits(cost, device))
+    memory: dict[str, Any] = {"fits": fits, "capacity_bytes": float(device.capacity_bytes)}
+    if not fits and source is not None:
+        memory["largest_batch"] = _largest_batch(source, device)
+    return {
+        "model": work.name,
+        "device": device.name,
+        "bind": dict(work.bindings),
+        "totals": totals,
+        "memory": memory,
+        "operators": operators,
+    }
+
+
+def _operator_record(row: OperatorCost) -> dict[str, Any]:
+    """Give a row with plain numbers: no infinity where nothing is moved, and a word where nothing runs."""
+    plain = asdict(row)
+    plain["intensity"] = row.intensity if math.isfinite(row.intensity) else None
+    plain["bound"] = row.bound or "none"
+    return plain
+
+
+def _largest_batch(source: ModelSource, device: RooflineDevice) -> int | None:
+    """Find the largest batch that fits; None where the file fixes the batch."""
+    import hwmodels
+
+    if not source.batch_symbols():
+        return None
+    return hwmodels.largest_batch(source.load, device)
+
+
+def _write_csv(operators: Sequence[dict[str, Any]], path: Path) -> None:
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(operators[0]))
+        writer.writeheader()
+        writer.writerows(operators)
+
+
+def _print_profile(record: dict[str, Any], top: int) -> None:
+    running = [row for row in record["operators"] if row["bound"] != "none"]
+    shown = sorted(running, key=lambda row: -row["latency_s"])[:top] if top else running
+    sizes = ", ".join(f"{name}={size}" for name, size in record["bind"].items())
+    title = f"{record['model']}{f' ({sizes})' if sizes else ''} on {record['device']}, predicted"
+    _print_rows(shown, title)
+    out = console()
+    hidden = len(record["operators"]) - len(running)
+    notes = [f"{len(running) - len(shown)} shorter operators are not shown"] if len(running) > len(shown) else []
+    notes += [f"{hidden} views cost nothing and are not shown"] if hidden else []
+    if notes:
+        out.print("; ".join(notes))
+    out.print()
+    _print_totals(record["totals"], record["memory"])
+
+
+def _print_rows(rows: Sequence[dict[str, Any]], title: str) -> None:
+    wide = console().width >= WIDE
+    header = [
+        "operator",
+        *(["block"] if wide else []),
+        "type",
+        "FLOP",
+        "B",
+        "FLOP/B",
+        "bound",
+        "latency",
+        "energy",
+        "share",
+    ]
+    cells = []
+    for row in rows:
+        names = [row["name"], row["block"]] if wide else [row["block"] or row["name"]]
+        cells.append(
+            [
+                *names,
+                row["op_type"],
+                si(row["flops"]),
+                si(row["dram_bytes"]),
+                "-" if row["intensity"] is None else f"{row['intensity']:.3g}",
+                row["bound"],
+                si(row["latency_s"], "s"),
+                si(row["energy_j"], "J"),
+                f"{row['share']:.1%}",
+            ]
+        )
+    names_end = 3 if wide else 2
+    print_table(header, cells, left=(*range(names_end), header.index("bound")), cut=range(names_end), title=title)
+
+
+def _print_totals(totals: dict[str, Any], memory: dict[str, Any]) -> None:
+    rows = [
+        ["work", si(totals["flops"], "FLOP", 4), f"{si(totals['matmul_conv_macs'], 'MAC', 4)} in products"],
+        ["DRAM traffic", si(totals["dram_bytes"], "B", 4), f"weights {si(totals['weight_bytes'], 'B', 4)}"],
+        ["latency", si(totals["latency_s"], "s", 4), f"{si(totals['flops'] / totals['latency_s'], 'FLOP/s')} reached"
+         if totals["latency_s"] else ""],
+        ["energy", si(totals["energy_j"], "J", 4), ""],
+        ["peak memory", si(totals["peak_bytes"], "B", 4), f"of {si(memory['capacity_bytes'], 'B')}"],
+    ]  # fmt: skip
+    print_table(["total", "", ""], rows, left=(0, 2))
+    if not memory["fits"]:
+        demand, capacity = si(totals["peak_bytes"], "B", 4), si(memory["capacity_bytes"], "B", 4)
+        largest = memory.get("largest_batch")
+        advice = {None: "the file fixes the batch size", 0: "not even batch 1 fits"}.get(
+            largest, f"the largest batch that fits is {largest}"
+        )
+        console().print(
+            f"DOES NOT FIT: needs {demand}, the device has {capacity}; {advice}", style="bold", soft_wrap=True
+        )

@@ -1,0 +1,268 @@
+"""The file that `dse sweep` reads: model, space, search, constraints. Every fault names the file and the key."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dse.cli.inputs import ModelSource, model_path, whole_number
+from dse.model import KNOBS
+from dse.space import Knob, Space, grid, log_uniform, per_layer, uniform
+from workloads.errors import DseError, SpaceError, nearest
+from workloads.workload import Workload
+
+__all__ = ["COLUMNS", "SweepConfig", "read_config"]
+
+COLUMNS: dict[str, str] = {
+    "latency_s": "s",
+    "energy_j": "J",
+    "flops": "FLOP",
+    "dram_bytes": "B",
+    "peak_bytes": "B",
+    "size_bytes": "B",
+}
+"""Columns of the standard model: what may be minimised or bounded, and the unit."""
+
+METHODS = ("exhaustive", "random", "nsga2")
+MOST_POINTS = 5_000_000
+"""Points that an exhaustive search takes on without being told a budget."""
+
+_KEYS = {
+    "": ("model", "space", "search", "constraints"),
+    "model": ("path", "bind", "weights", "free_ops"),
+    "search": ("method", "minimize", "budget", "seed", "population"),
+}
+_PER_LAYER = ("weight_bits", "head_density", "neuron_density")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SweepConfig:
+    """A sweep, ready to run.
+
+    Attributes:
+        path: The file.
+        source: The model.
+        workloads: Batch size to workload; one entry where batch is no knob.
+        space: The design space.
+        method: exhaustive, random or nsga2.
+        minimize: Objectives.
+        budget: Most points to cost.
+        seed: Of the search.
+        population: Of NSGA-II.
+        bounds: Column to (lower, upper).
+    """
+
+    path: Path
+    source: ModelSource
+    workloads: Mapping[int, Workload]
+    space: Space
+    method: str
+    minimize: tuple[str, ...]
+    budget: int
+    seed: int
+    population: int
+    bounds: Mapping[str, tuple[float | None, float | None]]
+
+
+def read_config(path: Path) -> SweepConfig:
+    """Read and check a sweep file, load its model, and build its space.
+
+    Raises:
+        SpaceError: Naming the file, the key and what to write.
+        DseError: The model or a device cannot be loaded.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpaceError(f"{path}: no such file; give a TOML file, such as reports/examples/sweep_vit.toml") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpaceError(f"{path}: not valid TOML: {error}") from None
+    try:
+        return _checked(data, path)
+    except SpaceError as error:
+        raise SpaceError(f"{path}: {error}") from None
+
+
+def _checked(data: Mapping[str, Any], path: Path) -> SweepConfig:
+    _check_keys(data, "", _KEYS[""])
+    model, search = _table(data, "model"), _table(data, "search", {})
+    _check_keys(model, "model", _KEYS["model"])
+    _check_keys(search, "search", _KEYS["search"])
+    minimize = tuple(_names(search.get("minimize", ["latency_s", "energy_j"]), "search.minimize", COLUMNS))
+    method = search.get("method", "exhaustive")
+    if method not in METHODS:
+        raise SpaceError(f"search.method: found {method!r}; {nearest(str(method), METHODS)}")
+    bounds = {name: _bound(name, value) for name, value in _table(data, "constraints", {}).items()}
+    knobs = _table(data, "space")
+    _check_keys(knobs, "space", KNOBS)
+    if not knobs:
+        raise SpaceError(f"space: has no knob; known: {', '.join(KNOBS)}")
+    source = _source(model, path.parent)
+    batches = [whole_number(size, "space.batch") for size in _values(knobs["batch"])] if "batch" in knobs else [None]
+    workloads = {batch or 0: source.load(batch) for batch in batches}
+    blocks = _blocks(next(iter(workloads.values())))
+    space = Space(**{name: _knob(name, value, blocks, path.parent) for name, value in knobs.items()})
+    seed = search.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise SpaceError(f"search.seed: found {seed!r}; give a whole number of at least 0")
+    return SweepConfig(
+        path=path,
+        source=source,
+        workloads=workloads,
+        space=space,
+        method=method,
+        minimize=minimize,
+        budget=_budget(search, method, space),
+        seed=seed,
+        population=whole_number(search.get("population", 256), "search.population"),
+        bounds=bounds,
+    )
+
+
+def _check_keys(table: Mapping[str, Any], where: str, known: Iterable[str]) -> None:
+    for key in table:
+        if key not in known:
+            raise SpaceError(f"{f'{where}.' if where else ''}{key}: unknown key; {nearest(key, known)}")
+
+
+def _table(data: Mapping[str, Any], name: str, default: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    if name not in data and default is None:
+        raise SpaceError(f"there is no table [{name}]; reports/examples shows every key")
+    found = data.get(name, default)
+    if not isinstance(found, Mapping):
+        raise SpaceError(f"{name}: found {found!r}; it is a table: [{name}]")
+    return found
+
+
+def _names(value: Any, where: str, known: Iterable[str]) -> list[str]:
+    if not isinstance(value, list) or not value:
+        raise SpaceError(f'{where}: found {value!r}; give a list of columns: ["latency_s", "energy_j"]')
+    for name in value:
+        if name not in known:
+            raise SpaceError(f"{where}: there is no column {name!r}; {nearest(str(name), known)}")
+    return value
+
+
+def _source(model: Mapping[str, Any], folder: Path) -> ModelSource:
+    name = model.get("path")
+    if not isinstance(name, str) or not name:
+        raise SpaceError('model.path: missing; give an .onnx file or a name: path = "vit-mnist"')
+    bind = model.get("bind", {})
+    if not isinstance(bind, Mapping):
+        raise SpaceError(f"model.bind: found {bind!r}; write bind = {{ batch = 1, seq = 128 }}")
+    beside = folder / name
+    return ModelSource(
+        path=beside if beside.is_file() else model_path(name),
+        bind=dict(bind),
+        free_ops=tuple(model.get("free_ops", ())),
+        weights=bool(model.get("weights", True)),
+    )
+
+
+def _values(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _blocks(work: Workload) -> dict[str, tuple[str, ...]]:
+    """Give the blocks that a per-layer knob has a gene for."""
+    from workloads import compress
+
+    def parents(part: str) -> tuple[str, ...]:
+        names = (op.block.split(f".{part}.")[0] + f".{part}" for op in work.operators if f".{part}." in op.block)
+        return tuple(dict.fromkeys(names))
+
+    quantizable = tuple(dict.fromkeys(op.block for op in compress.quantizable(work)))
+    return {"weight_bits": quantizable, "head_density": parents("attn"), "neuron_density": parents("ffn")}
+
+
+def _knob(name: str, value: Any, blocks: Mapping[str, tuple[str, ...]], folder: Path) -> Any:
+    """Turn a knob of the file into what `Space` takes."""
+    if name == "device":
+        return [_device_name(item, folder) for item in _values(value)]
+    if not isinstance(value, Mapping):
+        return _values(value)
+    if set(value) == {"per_layer"}:
+        if name not in _PER_LAYER:
+            raise SpaceError(f"space.{name}: is no per-layer knob; these are: {', '.join(_PER_LAYER)}")
+        if not blocks[name]:
+            raise SpaceError(f"space.{name}: the model has no layer that it could act on")
+        return per_layer(blocks[name], _values(value["per_layer"]))
+    return _range(name, value)
+
+
+_RANGES: dict[frozenset[str], Callable[..., Any]] = {
+    frozenset({"from", "to", "steps"}): lambda v: grid(v["from"], v["to"], whole_number(v["steps"], "steps")),
+    frozenset({"low", "high"}): lambda v: uniform(v["low"], v["high"]),
+    frozenset({"low", "high", "log"}): lambda v: (log_uniform if v["log"] else uniform)(v["low"], v["high"]),
+}
+
+
+def _range(name: str, value: Mapping[str, Any]) -> Knob | tuple[float, ...]:
+    make = _RANGES.get(frozenset(value))
+    if make is None:
+        raise SpaceError(
+            f"space.{name}: has the keys {', '.join(value) or '(none)'}; write a list, {{ from, to, steps }}, "
+            "{ low, high, log } or { per_layer = [...] }"
+        )
+    try:
+        found: Knob | tuple[float, ...] = make(value)
+    except (TypeError, ValueError):
+        raise SpaceError(f"space.{name}: its ends are numbers, not {dict(value)!r}") from None
+    return found
+
+
+def _device_name(name: Any, folder: Path) -> str:
+    """Check a device, so that an unknown one is refused before anything runs."""
+    from dse.cli.inputs import device
+
+    if not isinstance(name, str):
+        raise SpaceError(f"space.device: found {name!r}; give names or TOML files")
+    beside = folder / name
+    text = str(beside) if name.endswith(".toml") and beside.is_file() else name
+    try:
+        device(text)
+    except DseError as error:
+        raise SpaceError(f"space.device: {error}") from None
+    return text
+
+
+def _bound(name: str, value: Any) -> tuple[float | None, float | None]:
+    """Read one constraint: { max = "1 ms" }, { min = 1e6, max = 2e6 }."""
+    if name not in COLUMNS:
+        raise SpaceError(f"constraints.{name}: there is no such column; {nearest(name, COLUMNS)}")
+    if not isinstance(value, Mapping) or not value or not set(value) <= {"min", "max"}:
+        raise SpaceError(f"constraints.{name}: found {value!r}; write {{ max = ... }}, {{ min = ... }}, or both")
+    low, high = (_quantity(f"constraints.{name}.{end}", value.get(end), COLUMNS[name]) for end in ("min", "max"))
+    if low is not None and high is not None and low > high:
+        raise SpaceError(f"constraints.{name}: min {low:g} is above max {high:g}; nothing meets both")
+    return low, high
+
+
+def _quantity(where: str, value: Any, unit: str) -> float | None:
+    """Read a number in the column's unit, or text with a unit."""
+    from hwmodels import parse_quantity
+
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return None if value is None else float(value)
+    try:
+        return parse_quantity(str(value), unit)
+    except DseError as error:
+        raise SpaceError(f"{where}: {error}") from None
+
+
+def _budget(search: Mapping[str, Any], method: str, space: Space) -> int:
+    size = space.size()
+    if "budget" in search:
+        budget = whole_number(search["budget"], "search.budget")
+    else:
+        budget = MOST_POINTS if method == "exhaustive" else 20_000
+    if method == "exhaustive" and size > budget:
+        points = f"{size:,} points" if size != float("inf") else "a continuous knob"
+        raise SpaceError(
+            f'search: exhaustive, but the space has {points} (budget: {budget:,}); use method = "nsga2" or "random", '
+            "or fewer values"
+        )
+    return budget
