@@ -375,8 +375,22 @@ def window_attributes(window: dict[str, Any]) -> dict[str, Any]:
     return attributes
 
 
+def automatic_pads(attributes: dict[str, Any], extents: Sequence[int], out: Sequence[int]) -> list[int]:
+    """Give the pads that auto_pad means: an odd one goes to the end for UPPER, to the start for LOWER."""
+    strides, kernel, mode = (
+        attributes.get("strides", [1] * len(out)),
+        attributes["kernel_shape"],
+        attributes["auto_pad"],
+    )
+    if mode == "VALID":
+        return [0] * 2 * len(out)
+    totals = [max((out[d] - 1) * strides[d] + kernel[d] - extents[d], 0) for d in range(len(out))]
+    small, large = [total // 2 for total in totals], [total - total // 2 for total in totals]
+    return small + large if mode == "SAME_UPPER" else large + small
+
+
 def brute_force_conv(op: Operator, x: Array, w: Array, out: tuple[int, ...], attributes: dict[str, Any]) -> set[Any]:
-    """Give the spatial positions of the input that a convolution really reads, for symmetric explicit padding."""
+    """Give the spatial positions of the input that a convolution with explicit pads really reads."""
     rank = x.ndim - 2
     strides, dilations = attributes.get("strides", [1] * rank), attributes.get("dilations", [1] * rank)
     pads = attributes.get("pads", [0] * 2 * rank)
@@ -414,7 +428,7 @@ def test_a_convolution_has_the_shape_macs_and_footprint_of_a_brute_force_walk(
     (op,) = work
     assert op.flops() == 2 * truth.size * channels * math.prod(window["kernel"][:rank])
     if attributes["auto_pad"] != "NOTSET":
-        return
+        attributes["pads"] = automatic_pads(attributes, x.shape[2:], truth.shape[2:])
     read = brute_force_conv(op, x, w, truth.shape, attributes)
     per_axis = [len({at[d] for at in read}) for d in range(rank)]
     assert op.inputs[0].values(op.dims) == batch * groups * channels * math.prod(per_axis)
