@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hwmodels
 from tests.workloads.compress_models import NETS, Net, feeds, run, signatures
 from workloads import Operator, Workload, peak_bytes
 from workloads.compress import (
@@ -141,7 +142,7 @@ def test_a_batch_equals_its_rows_one_by_one(name: str, granularity: Any, activat
     work = base(name)
     blocks = tuple(op.block for op in quantizable(work))
     points = 5
-    bits = PerLayer(blocks, rng.choice(WIDTHS, size=(points, len(blocks))))
+    bits = PerLayer(blocks, rng.choice((2, 5, 8, KEEP_BITS, KEEP_BITS), size=(points, len(blocks))))
     heads = rng.choice([0.25, 0.5, 1.0], size=points)
     neurons = PerLayer(("layer.0", "layer.1"), rng.uniform(0.1, 1.0, (points, 2)))
 
@@ -155,6 +156,23 @@ def test_a_batch_equals_its_rows_one_by_one(name: str, granularity: Any, activat
         for measure in (Workload.flops, Workload.macs, Workload.weight_bytes, peak_bytes, moved_bytes):
             found = np.broadcast_to(np.asarray(measure(batch)), (points,))[row]
             assert found == pytest.approx(measure(one), rel=1e-12), measure.__name__
+        assert formats(batch, row) == formats(one, 0)
+        assert_same_on_a_device(batch, one, row)
+
+
+def formats(work: Workload, row: int) -> dict[str, int]:
+    """Give the stored format of every matrix in one design point."""
+    products = [op for op in work if op.kind == "matmul" and op.inputs[1].role == "weight"]
+    return {op.inputs[1].name: int(np.resize(op.inputs[1].format, row + 1)[row]) for op in products}
+
+
+def assert_same_on_a_device(batch: Workload, one: Workload, row: int) -> None:
+    """Compare on a device whose kernels add biases on the way out, so that an alternative must keep its own bias."""
+    device = hwmodels.load("h100-sxm")
+    several, single = hwmodels.evaluate(batch, device), hwmodels.evaluate(one, device)
+    for name in ("latency_s", "dram_bytes", "peak_bytes"):
+        found = np.broadcast_to(np.asarray(getattr(several, name)), (5,))[row]
+        assert found == pytest.approx(getattr(single, name), rel=1e-9), name
 
 
 def product(work: Workload, block: str) -> Operator:
@@ -218,3 +236,21 @@ def test_the_square_commutes_on_what_torch_exports(name: str, exporter: Any, tmp
         assert signatures(said) == signatures(measured)
         assert said.weight_bytes() == pytest.approx(measured.weight_bytes(), rel=1e-12)
         assert peak_bytes(said) == pytest.approx(peak_bytes(measured), rel=1e-12)
+
+
+def test_a_bias_that_a_later_layer_reads_through_identity_is_not_cut_under_it() -> None:
+    """TorchScript joins equal constants this way: one initializer, and Identity nodes with the other names."""
+    proto = Net(shared_bias=True).build()
+    nodes = []
+    for node in proto.graph.node:
+        if node.name == "l1.up.biased":
+            nodes.append(onnx.helper.make_node("Identity", ["zero.40"], ["l1.up.bias"], "l1.up.alias"))
+            node.input[1] = "l1.up.bias"
+        nodes.append(node)
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    small = apply(proto, PruneNeurons(density={"layer.0": 0.5, "layer.1": 0.25}))
+    assert signatures(load(small)) == signatures(
+        cost(load(proto), PruneNeurons(density={"layer.0": 0.5, "layer.1": 0.25}))
+    )
+    assert np.isfinite(run(small, feeds(proto))).all()
