@@ -25,6 +25,7 @@ app = typer.Typer(
     name="dse",
     help="Which compression, schedule and hardware give a transformer the best latency, energy, size and accuracy?",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -87,7 +88,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         # Typer carries Click's exceptions under its own names, which moved between releases: known by what they can do.
         if not hasattr(error, "format_message"):
             raise
-        return _fail(_usage_message(error))
+        message = _usage_message(error)
+        return _fail(message) if message else USAGE_ERROR  # no message: the help was shown instead
     if outcome == INTERRUPTED:
         return _interrupted()
     return outcome if isinstance(outcome, int) else 0
@@ -119,6 +121,4 @@ def _usage_message(error: Any) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "dse"
     message = str(error.format_message()).strip().rstrip(".")
-    if not message:  # no command given: the help has been shown
-        return f"no command given; see {command} --help"
-    return f"{message}; see {command} --help"
+    return f"{message}; see {command} --help" if message else ""

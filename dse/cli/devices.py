@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["devices"]
 
-_ORIGIN_ORDER = ("measured", "read", "derived", "recalled", "assumption")
+_CHECKED = ("measured", "read")
 
 
 def devices(
@@ -70,20 +70,20 @@ def _list_all() -> None:
         ]
         for device in found
     ]
-    header = ["device", "kind", "fp16\nFLOP/s", "int8\nOP/s", "DRAM\nB/s", "DRAM\nB", "TDP\nW", "facts"]
-    print_table(header, rows, left=(0, 1, 7), cut=(7,))
+    header = ["device", "kind", "fp16\nFLOP/s", "int8\nOP/s", "DRAM\nB/s", "DRAM\nB", "TDP\nW", "facts\nread"]
+    print_table(header, rows, left=(0, 1))
     out = console()
     out.print()
     out.print(
-        "Dense peaks; in brackets the format it runs in. facts: groups of numbers by origin. Sources: dse devices NAME"
+        "Dense peaks; in brackets the format it runs in. facts read: groups of numbers read in their source or "
+        "measured, not derived, recalled or assumed. dse devices NAME shows every source."
     )
 
 
 def _origins(device: RooflineDevice) -> str:
-    """Count the groups of numbers by origin: "5 read, 2 derived"."""
+    """Count the groups of numbers that were read in their source, or measured, rather than recalled or assumed."""
     origins = [citation.origin for citation in device.sources.values()]
-    counts = {origin: origins.count(origin) for origin in _ORIGIN_ORDER}
-    return ", ".join(f"{count} {origin}" for origin, count in counts.items() if count)
+    return f"{sum(origin in _CHECKED for origin in origins)} of {len(origins)}"
 
 
 def _show(device: RooflineDevice) -> None:

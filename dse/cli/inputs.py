@@ -27,6 +27,10 @@ __all__ = [
 ]
 
 
+# Parameters of `load_onnx`, which takes the sizes beside them.
+_TAKEN = ("source", "extra_ops", "free_ops", "missing_weights", "structure")
+
+
 def parse_bind(texts: Collection[str]) -> dict[str, int]:
     """Read sizes of symbolic dims: "batch=1,seq=128", once or several times.
 
@@ -44,6 +48,8 @@ def parse_bind(texts: Collection[str]) -> dict[str, int]:
         name, equals, size = (part.strip() for part in item.rpartition("="))
         if not name or not equals or not _is_whole(size):
             raise WorkloadError(f"--bind {item!r} is not NAME=SIZE with a whole number; write batch=1,seq=128")
+        if name in _TAKEN:
+            raise WorkloadError(f"--bind {name}: this name cannot be bound; use batch or seq, or rename the dim")
         if name in sizes and sizes[name] != int(size):
             raise WorkloadError(f"--bind gives {name!r} twice: {sizes[name]} and {size}; give one size")
         sizes[name] = int(size)
@@ -166,9 +172,8 @@ class ModelSource:
 
         missing: Literal["error", "allow"] = "error" if self.weights else "allow"
         sizes = dict(self.bind) if batch is None else {**self.bind, self.batch_name(): batch}
-        return load_onnx(
-            self.path, extra_ops=self.extra_ops, free_ops=tuple(self.free_ops), missing_weights=missing, **sizes
-        )
+        options: dict[str, Any] = {"extra_ops": self.extra_ops, "free_ops": tuple(self.free_ops), **sizes}
+        return load_onnx(self.path, missing_weights=missing, **options)
 
     def batch_name(self) -> str:
         """Say what the batch dim is called: the user's own name for the symbol on axis 0, else `batch`."""
@@ -186,7 +191,7 @@ class ModelSource:
         return {dim.dim_param for dim in dims if dim.dim_param}
 
     def with_batch(self, batch: int | None) -> ModelSource:
-        """Give the same with a batch size: the given one, else 1 where the graph leaves it open and nothing binds it."""
+        """Give the same with a batch size: the given one, else 1 where it is open and nothing binds it."""
         if batch is None and (not self.batch_symbols() or {"batch", *self.batch_symbols()} & set(self.bind)):
             return self
         sizes = {**self.bind, self.batch_name(): 1 if batch is None else batch}

@@ -128,8 +128,9 @@ def _print_chosen(found: Optimized) -> None:
             ]
         )
     reference = found.reference
+    score = f"{reference.value:.4f} ± {reference.standard_error:.4f}"
     console().print(
-        f"{reference.metric} of the uncompressed model, measured: {reference.value:.4f} ± {reference.standard_error:.4f}; "
+        f"{reference.metric} of the uncompressed model, measured: {score}; "
         f"{found.points} design points costed, {len(found.designs) - 1} designs measured",
         soft_wrap=True,
     )

@@ -28,6 +28,7 @@ _PREFIXES = (
     (1e-3, "m"),
     (1e-6, "u"),
     (1e-9, "n"),
+    (1e-12, "p"),
 )
 
 
@@ -105,15 +106,19 @@ def print_table(
 def _fitted(header: Sequence[str], rows: list[list[str]], cut: Sequence[int], width: int) -> list[list[str]]:
     """Shorten the cells of some columns, the widest first, until the table fits."""
     lines = [list(header), *rows]
-    widths = [max(len(line[number]) for line in lines) for number in range(len(header))]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
     excess = sum(widths) + 2 * (len(widths) - 1) - width
     while excess > 0:
-        widest = max(cut, key=lambda number: widths[number] - len(header[number]), default=None)
-        if widest is None or widths[widest] <= max(len(header[widest]), 8):
+        widest = max(cut, key=lambda number: widths[number] - _width(header[number]), default=None)
+        if widest is None or widths[widest] <= max(_width(header[widest]), 8):
             break
         widths[widest] -= 1
         excess -= 1
     return [[short(cell, widths[n]) if n in cut else cell for n, cell in enumerate(row)] for row in rows]
+
+
+def _width(cell: str) -> int:
+    return max(len(line) for line in cell.split("\n"))
 
 
 class Bar:

@@ -178,17 +178,21 @@ def _print_rows(rows: Sequence[dict[str, Any]], title: str) -> None:
             [
                 *names,
                 row["op_type"],
-                si(row["flops"]),
-                si(row["dram_bytes"]),
+                _tight(row["flops"]),
+                _tight(row["dram_bytes"]),
                 "-" if row["intensity"] is None else f"{row['intensity']:.3g}",
                 row["bound"],
-                si(row["latency_s"], "s"),
-                si(row["energy_j"], "J"),
+                _tight(row["latency_s"], "s"),
+                _tight(row["energy_j"], "J"),
                 f"{row['share']:.1%}",
             ]
         )
     names_end = 3 if wide else 2
     print_table(header, cells, left=(*range(names_end), header.index("bound")), cut=range(names_end), title=title)
+
+
+def _tight(value: float, unit: str = "") -> str:
+    return si(value, unit).replace(" ", "")
 
 
 def _print_totals(totals: dict[str, Any], memory: dict[str, Any]) -> None:

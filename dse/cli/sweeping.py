@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dse.cli.output import Bar, console, print_table, progress_bar, si
-from dse.files import atomic_write
-from workloads.errors import SpaceError
+from dse.files import atomic_write, output_folder
+from workloads.errors import SpaceError, StoreError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dse.cli.run_folder import RunFolder
     from dse.cli.sweep_config import SweepConfig
+    from dse.search import Search
     from dse.sweeps import Model, Result
 
 __all__ = ["sweep"]
@@ -28,91 +27,85 @@ CSV_LIMIT = 100_000
 """More points are written as Parquet only: a million rows of CSV take ten seconds and nobody reads them."""
 
 SHOWN = 20
+RESULTS = "results.parquet"
 
 
 def sweep(
     config: Annotated[Path, typer.Argument(help="TOML: [model], [space], [search], [constraints].")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results; default runs/NAME.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in the folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     top: Annotated[int, typer.Option("--top", min=1, help="Points of the front to print.")] = SHOWN,
 ) -> None:
     """Cost every point of a design space, or search it; write the results, the front and a plot."""
-    from dse.cli.run_folder import open_run
     from dse.cli.sweep_config import read_config
 
     settings = read_config(config)
-    run = open_run(out or Path("runs") / config.stem, settings, resume=resume)
+    folder = out or Path("runs") / config.stem
+    _prepare(folder, resume)
     start = time.perf_counter()
-    with progress_bar(
-        f"costing {settings.space.size():,} points" if settings.method == "exhaustive" else "searching"
-    ) as bar:
-        result = _searched(settings, run, bar)
+    with progress_bar("costing design points") as bar:
+        result = _searched(settings, folder, bar)
     seconds = time.perf_counter() - start
     front, mask = _front(result, settings)
-    _write(run, settings, result, front, mask, seconds)
+    _write(folder, settings, result, front, mask, seconds)
     _print_front(front, settings, top)
-    rate = len(result) / seconds
+    files = sorted(item.name for item in folder.iterdir() if item.is_file() and not item.name.startswith("part-"))
     console().print(
-        f"{len(result):,} points in {seconds:.2f} s: {rate:,.0f} points per second; {len(front):,} on the front\n"
-        f"written to {run.path}: {', '.join(sorted(item.name for item in run.path.iterdir() if item.is_file()))}",
+        f"{len(result):,} points in {seconds:.2f} s: {len(result) / seconds:,.0f} points per second; "
+        f"{len(front):,} on the front\nwritten to {folder}: {', '.join(files)}",
         soft_wrap=True,
     )
 
 
-def _searched(settings: SweepConfig, run: RunFolder, bar: Bar) -> Result:
+def _prepare(folder: Path, resume: bool) -> None:
+    """Make the folder ready: an unfinished run in it is never thrown away, a finished one is done again.
+
+    Raises:
+        StoreError: The folder cannot be written to, there is nothing to resume, or an unfinished run is in the way.
+    """
+    record = folder / "run.toml"
+    if resume and not record.is_file():
+        raise StoreError(f"--resume: there is no run in {str(folder)!r}; leave out --resume to start one")
+    output_folder(folder)
+    if resume or not record.is_file():
+        return
+    if not (folder / RESULTS).is_file():
+        raise StoreError(
+            f"{str(folder)!r} holds an unfinished run; go on with --resume, give another --out, or remove the folder"
+        )
+    for old in (folder / RESULTS, record, *folder.glob("part-*.parquet")):
+        old.unlink(missing_ok=True)
+
+
+def _searched(settings: SweepConfig, folder: Path, bar: Bar) -> Result:
+    import dse
+
+    model = dse.standard_model(settings.workloads)
+    search = _search(settings, model)
+    # Only NSGA-II looks at constraints; for the others they may change between a run and its resumption.
+    bounds = settings.bounds if settings.method == "nsga2" else None
+    size = settings.space.size()
+    budget = int(size) if settings.method == "exhaustive" else settings.budget
+    return dse.run(
+        search, model, budget=budget, minimize=settings.minimize, constraints=bounds, store=folder, progress=bar
+    )
+
+
+def _search(settings: SweepConfig, model: Model) -> Search:
     import numpy as np
 
-    import dse
     from dse import search
     from dse.sweeps import evaluate_points
 
-    model = SplitModel(dse.standard_model(settings.workloads))
     space, rng = settings.space, np.random.default_rng(settings.seed)
     if settings.method == "exhaustive":
-        return dse.sweep(space, model, minimize=settings.minimize, map=run.map, progress=bar)
+        return search.exhaustive(space)
     if settings.method == "random":
-        chosen = search.random_search(space, rng=rng)
-    else:
-        starts = None
-        if space.size() != float("inf"):
-            starts = search.additive_starts(space, partial(evaluate_points, space, model), settings.minimize, rng=rng)
-        chosen = search.nsga2(space, rng=rng, population=settings.population, starts=starts)
-    return dse.run(
-        chosen, model, budget=settings.budget, minimize=settings.minimize, constraints=settings.bounds, map=run.map,
-        progress=bar,
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class SplitModel:
-    """The standard model for batches in which sizes that shape the graph vary: each size is costed apart.
-
-    Attributes:
-        model: What costs points that share these sizes.
-    """
-
-    model: Model
-
-    def __call__(self, points: Any) -> Mapping[str, Any]:
-        """Cost points; numbers in, arrays of shape (n_points,) out."""
-        import numpy as np
-
-        names = [name for name in ("batch", "group_size", "activation_bits") if name in points]
-        names = [name for name in names if isinstance(getattr(points, name), np.ndarray)]
-        if not names:
-            outcome: Mapping[str, Any] = self.model(points)
-            return outcome
-        sizes = np.stack([getattr(points, name) for name in names], axis=1)
-        distinct, group = np.unique(sizes, axis=0, return_inverse=True)
-        columns: dict[str, Any] = {}
-        for number in range(len(distinct)):
-            index = np.flatnonzero(group.ravel() == number)
-            # A batch has at least two rows.
-            rows = index if len(index) > 1 else np.repeat(index, 2)
-            for name, values in self.model(points.take(rows)).items():
-                column = columns.setdefault(name, np.empty(len(points)))
-                column[index] = np.broadcast_to(values, (len(rows),))[: len(index)]
-        return columns
+        return search.random_search(space, rng=rng)
+    starts = None
+    if space.size() != float("inf"):
+        starts = search.additive_starts(space, partial(evaluate_points, space, model), settings.minimize, rng=rng)
+    return search.nsga2(space, rng=rng, population=settings.population, starts=starts)
 
 
 def _front(result: Result, settings: SweepConfig) -> tuple[Result, np.typing.NDArray[np.bool_]]:
@@ -146,7 +139,7 @@ def _front(result: Result, settings: SweepConfig) -> tuple[Result, np.typing.NDA
 
 
 def _write(
-    run: RunFolder,
+    folder: Path,
     settings: SweepConfig,
     result: Result,
     front: Result,
@@ -154,22 +147,28 @@ def _write(
     seconds: float,
 ) -> None:
     from dse import plots
-    from dse.cli.run_folder import run_record
 
-    result.to_parquet(run.path / "results.parquet")
     if len(result) <= CSV_LIMIT:
-        result.to_csv(run.path / "results.csv")
-    front.to_csv(run.path / "pareto.csv")
+        result.to_csv(folder / "results.csv")
+    front.to_csv(folder / "pareto.csv")
     if len(settings.minimize) > 1:
         devices = settings.space.knobs["device"].values if "device" in settings.space.knobs else ()
         by = "device" if 1 < len(devices) <= len(plots.COLOURS) else None
         title = f"{next(iter(settings.workloads.values())).name}: {len(result):,} design points, predicted"
         x, y = settings.minimize[:2]
-        plots.pareto(result, x, y, run.path / "pareto.png", front=mask, by=by, title=title)
-    with atomic_write(run.path / settings.path.name) as part:
+        plots.pareto(result, x, y, folder / "pareto.png", front=mask, by=by, title=title)
+    with atomic_write(folder / settings.path.name) as part:
         part.write_bytes(settings.path.read_bytes())
-    run.write_record(run_record(settings, len(result), len(front), seconds))
-    run.finish()
+    summary = {
+        "points": len(result),
+        "on_front": len(front),
+        "seconds": seconds,
+        "points_per_s": len(result) / seconds,
+        "constraints": {name: list(bound) for name, bound in settings.bounds.items()},
+    }
+    with atomic_write(folder / "summary.json") as part:
+        part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    result.to_parquet(folder / RESULTS)  # last: it says that the run is finished
 
 
 def _print_front(front: Result, settings: SweepConfig, top: int) -> None:
@@ -184,7 +183,7 @@ def _print_front(front: Result, settings: SweepConfig, top: int) -> None:
     knobs = {name: _cells(shown, name) for name, knob in settings.space.knobs.items() if _varies(knob)}
     names = list(dict.fromkeys([*settings.minimize, *settings.bounds, "latency_s", "energy_j", "size_bytes"]))
     columns = {name: [si(float(value), COLUMNS[name]) for value in shown.columns[name]] for name in names}
-    header = [name.replace("_", "\n", 1) for name in (*knobs, *columns)]
+    header = [*(name.replace("_", "\n", 1) for name in knobs), *(name.rpartition("_")[0] or name for name in columns)]
     rows = [list(row) for row in zip(*knobs.values(), *columns.values(), strict=True)]
     some = f", {len(shown)} of {len(front)} evenly along it" if len(shown) < len(front) else ""
     left = (0,) if "device" in knobs and next(iter(knobs)) == "device" else ()
