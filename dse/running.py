@@ -113,7 +113,7 @@ class _Job:
                 if len(genes)
                 else f"the search {self.search.name!r} proposes an empty batch; end the generator instead"
             )
-        stored = None if self.folder is None else load_part(self.folder, number)
+        stored = None if self.folder is None else load_part(self.folder, number, self.search.space.genes)
         if stored is None:
             part = Part(genes, self.cost(genes, self.check_rows if number == 0 else 0))
         else:

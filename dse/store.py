@@ -23,7 +23,7 @@ from workloads.errors import StoreError
 __all__ = ["Part", "load_part", "open_run", "read_run", "save_part"]
 
 RUN_FILE = "run.toml"
-GENE = "gene["
+_GENE = "gene[{}]"
 NOT_COMPARED = ("sources", "versions")
 """What `run.toml` tells a reader but does not hold a resumed run to."""
 Columns = dict[str, NDArray[Any]]
@@ -93,13 +93,21 @@ def save_part(folder: Path, number: int, part: Part) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    genes = {f"{GENE}{index}]": column for index, column in enumerate(np.ascontiguousarray(part.genes.T))}
+    genes = dict(zip(map(_GENE.format, range(part.genes.shape[1])), np.ascontiguousarray(part.genes.T), strict=True))
+    taken = genes.keys() & part.columns.keys()
+    if taken:
+        raise StoreError(f"the model's column {min(taken)!r} has the name of a stored gene; give it another")
     with atomic_write(_path(folder, number)) as path:
         parquet.write_table(pyarrow.table({**genes, **part.columns}), path)
 
 
-def load_part(folder: Path, number: int) -> Part | None:
+def load_part(folder: Path, number: int, genes: int) -> Part | None:
     """Read one batch; None where the run has not come so far.
+
+    Args:
+        folder: Of the run.
+        number: Of the batch.
+        genes: Number of genes of the space.
 
     Raises:
         StoreError: The file is damaged.
@@ -111,11 +119,11 @@ def load_part(folder: Path, number: int) -> Part | None:
 
     try:
         table = parquet.read_table(path)
-    except (OSError, ArrowException) as error:
+        columns = {name: table.column(name).to_numpy() for name in table.column_names}
+        stored = np.stack([columns.pop(_GENE.format(index)) for index in range(genes)], axis=1)
+    except (OSError, ArrowException, KeyError) as error:
         raise StoreError(f"{path} is damaged: {error}; remove it, and its points are costed again") from error
-    columns = {name: table.column(name).to_numpy() for name in table.column_names}
-    genes = [columns.pop(name) for name in table.column_names if name.startswith(GENE)]
-    return Part(np.stack(genes, axis=1), columns)
+    return Part(stored, columns)
 
 
 def _path(folder: Path, number: int) -> Path:

@@ -22,6 +22,7 @@ __all__ = ["nsga2"]
 
 Floats = NDArray[np.float64]
 _ATTEMPTS = 8
+_SMALL = 65_536
 
 
 def nsga2(
@@ -65,7 +66,8 @@ def nsga2(
 def _evolve(space: Space, rng: np.random.Generator, population: int, rate: float, starts: Floats | None) -> Proposals:
     seen: set[bytes] = set()
     first = _seeded(space, rng, population)
-    genes = _unseen(first if starts is None else np.vstack([starts, first]), seen)
+    first = first if starts is None else np.vstack([starts, first])
+    genes = _unseen(first, seen, len(first))
     objectives, violation = yield genes
     rank, crowding = _fitness(objectives, violation)
     while True:
@@ -81,12 +83,12 @@ def _evolve(space: Space, rng: np.random.Generator, population: int, rate: float
         rank, crowding = rank[best], crowding[best]
 
 
-def _unseen(genes: Floats, seen: set[bytes]) -> Floats:
-    """Give the rows that were not proposed before, and remember them."""
+def _unseen(genes: Floats, seen: set[bytes], most: int) -> Floats:
+    """Give the first rows that were not proposed before, and remember them."""
     fresh = []
     for row, genome in enumerate(np.ascontiguousarray(genes)):
         key = genome.tobytes()
-        if key not in seen:
+        if key not in seen and len(fresh) < most:
             seen.add(key)
             fresh.append(row)
     return genes[fresh]
@@ -106,19 +108,19 @@ def _offspring(
     batches: list[Floats] = []
     missing = number
     for _ in range(_ATTEMPTS):
-        batches.append(_unseen(_children(space, rng, genes, rank, crowding, rate), seen)[:missing])
+        batches.append(_unseen(_children(space, rng, genes, rank, crowding, rate), seen, missing))
         missing -= len(batches[-1])
         if missing <= 0:
             break
     else:
-        batches.append(_unseen(_unexplored(space, rng, missing, seen), seen)[:missing])
+        batches.append(_unseen(_unexplored(space, rng, missing, seen), seen, missing))
     return np.concatenate(batches)
 
 
 def _unexplored(space: Space, rng: np.random.Generator, number: int, seen: set[bytes]) -> Floats:
-    """Give points at random; in a space that is small enough, all of it in random order."""
-    if space.size() > 16 * number + len(seen):
-        return space.sample(rng, number)
+    """Give points at random; where most of the space was seen, or it is small, all of it in random order."""
+    if space.size() > max(_SMALL, 2 * len(seen)):
+        return space.sample(rng, 4 * number + 64)  # at least half of them are new, on average
     return np.asarray(rng.permutation(np.concatenate(list(space.enumerate()))))
 
 

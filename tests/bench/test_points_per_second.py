@@ -1,4 +1,4 @@
-"""Design points per second: BERT-Base, 72 weight widths x pruning x activations' format x clock x bandwidth, one core."""
+"""Design points per second: BERT-Base, 72 weight widths x pruning x clock x bandwidth, one core."""
 
 from __future__ import annotations
 
