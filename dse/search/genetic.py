@@ -85,7 +85,7 @@ def _evolve(space: Space, rng: np.random.Generator, population: int, rate: float
 
 def _unseen(genes: Floats, seen: set[bytes], most: int) -> Floats:
     """Give the first rows that were not proposed before, and remember them."""
-    fresh = []
+    fresh: list[int] = []
     for row, genome in enumerate(np.ascontiguousarray(genes)):
         key = genome.tobytes()
         if key not in seen and len(fresh) < most:
