@@ -147,10 +147,13 @@ def evaluate_chunks(
     total = len(genes)
     if not total:
         raise SpaceError("there are no design points to cost")
-    index = [part[i : i + chunk] for part in _alike(space, model, genes) for i in range(0, len(part), chunk)]
+    groups = _alike(space, model, genes)
+    index = [part[start : start + chunk] for part in groups for start in range(0, len(part), chunk)]
+    # rows in order are sliced: a copy of 72 columns by index costs as much as decoding them
+    chunks = [genes[rows[0] : rows[-1] + 1] if len(groups) == 1 else genes[rows] for rows in index]
     columns: dict[str, NDArray[Any]] = {}
     done = 0
-    for rows, part in zip(index, map(partial(evaluate_points, space, model), [genes[i] for i in index]), strict=True):
+    for rows, part in zip(index, map(partial(evaluate_points, space, model), chunks), strict=True):
         scatter(columns, part, rows, total)
         done += len(rows)
         if progress is not None:

@@ -42,7 +42,7 @@ def random_search(space: Space, *, rng: np.random.Generator, chunk: int = 8192) 
 
     Example:
         >>> next(random_search(Space(x=[4, 8]), rng=np.random.default_rng(0), chunk=3).proposals).ravel().tolist()
-        [1.0, 0.0, 0.0]
+        [0.0, 1.0, 1.0]
     """
 
     def proposals() -> Proposals:
