@@ -35,7 +35,8 @@ help: ## List the targets
 	touch $@
 
 demo: .venv/.stamp ## Optimize the embedded model end to end, from a core-only environment
-	.venv/bin/dse optimize vit-mnist --task mnist --device h100-sxm --device t4 --device local --max-drop 0.01 --out reports/demo
+	.venv/bin/dse optimize vit-mnist --task mnist --batch 64 \
+		--device local --device h100-sxm --device t4 --max-drop 0.01 --out reports/demo
 
 test: .venv-dev/.stamp ## Run the tests: no GPU, no network, warnings are errors
 	$(DEV)/python -m pytest -n $(WORKERS)

@@ -97,7 +97,7 @@ class Scorer:
         Args:
             techniques: In order; none scores the model as it is.
         """
-        parameters = [technique.to_dict() for technique in techniques]  # type: ignore[union-attr]  # all of ours have it
+        parameters = [technique.to_dict() for technique in techniques]
         key = json.dumps(parameters, sort_keys=True, default=float)
         if key not in self._known:
             small = compress.apply(self.model, *techniques)
@@ -160,7 +160,7 @@ class Sensitivities:
             for column, block in enumerate(layers.blocks):
                 values, rises = self._column(knob, block)
                 total = total + np.interp(layers.values[..., column], values, rises)
-        return total
+        return np.asarray(total)
 
     def _column(self, knob: str, block: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Give the values of one block's knob, ascending, and their rises, made monotone: less never helps."""

@@ -77,6 +77,7 @@ class Optimized:
         chosen: Device name to the name of the design chosen for it.
         curve: From predicted loss to predicted drop.
         sensitivities: What they were predicted from.
+        units: Technique name to the number of heads or neurons of the uncompressed model.
         points: Design points that the search costed.
         seconds: Phase to wall time [s].
     """
@@ -91,6 +92,7 @@ class Optimized:
     chosen: Mapping[str, str]
     curve: AccuracyCurve
     sensitivities: Sensitivities
+    units: Mapping[str, int]
     points: int
     seconds: Mapping[str, float]
 
@@ -186,7 +188,7 @@ class _Job:
         self.path = Path(model)
         self.task_name = task
         self.devices = {name: device_of(name) for name in devices}
-        self.bind = dict(bind)
+        self.bind: dict[str, Any] = dict(bind)
         self.objective = objective
         self.constraints = constraints
         self.rng = np.random.default_rng(seed)
@@ -222,9 +224,7 @@ class _Job:
             cost = hwmodels.evaluate(self.workload, device)
             if hwmodels.fits(cost, device):
                 continue
-            rest = {key: size for key, size in self.bind.items() if key != "batch"}
-            load: Callable[[int], Workload] = lambda batch: load_onnx(self.path, batch=batch, **rest)  # noqa: E731
-            largest = hwmodels.largest_batch(load, device)
+            largest = hwmodels.largest_batch(partial(_load_batch, self.path, self.bind), device)
             raise SpaceError(
                 f"{self.path} does not fit {name}: it needs {cost.peak_bytes / 1e9:.4g} GB, the device has "
                 f"{device.dram.capacity_bytes / 1e9:.4g} GB; the largest batch that fits is {largest}"
@@ -384,6 +384,7 @@ class _Job:
             chosen=chosen,
             curve=curve,
             sensitivities=sensitivities,
+            units={"PruneHeads": sum(self.heads.values()), "PruneNeurons": sum(self.neurons.values())},
             points=points,
             seconds=self.seconds,
         )
@@ -404,12 +405,16 @@ class _Job:
         return self.designs[int(ties[np.argmin(table["size_bytes"][ties])])].name
 
 
-def _prunable(technique: compress.PruneHeads | compress.PruneNeurons, model: onnx.ModelProto) -> list[str]:
-    """List the prunable blocks; none where the graph has none that can be cut."""
+def _load_batch(path: Path, bind: Mapping[str, Any], batch: int) -> Workload:
+    return load_onnx(path, **{**bind, "batch": batch})
+
+
+def _prunable(technique: compress.PruneHeads | compress.PruneNeurons, model: onnx.ModelProto) -> dict[str, int]:
+    """Count the heads or neurons of every prunable block; none where the graph has none that can be cut."""
     try:
-        return list(technique.fit(model).kept)
+        return {block: len(units) for block, units in technique.fit(model).kept.items()}
     except TechniqueError:
-        return []
+        return {}
 
 
 def _techniques(knobs: Mapping[str, Any]) -> list[compress.Technique]:
@@ -450,7 +455,7 @@ def _loss_limits(loss: Any, curve: AccuracyCurve | None, allowed: float) -> list
     """Give the predicted losses up to which designs are looked for, the most wanted first."""
     if curve is None:  # nothing measured yet: spread over the range of the front
         low = max(float(np.quantile(loss, 0.02)), 1e-3)
-        return np.geomspace(low, max(float(loss.max()), 2 * low), 7).tolist()
+        return [float(limit) for limit in np.geomspace(low, max(float(loss.max()), 2 * low), 7)]
     grid = np.linspace(0, float(curve.rises.max()), 2000)
     drops = curve.predict(grid)
     return [float(grid[drops <= allowed * factor].max()) for factor in (1.0, 0.7, 1.4, 0.4, 3.0, 8.0)]

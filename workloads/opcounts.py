@@ -1,9 +1,9 @@
 """FLOPs per point of the loop nest, by ONNX op type: the one convention that every report follows.
 
 Convention of this project: a multiply-add is two FLOPs; every other elementary operation (add, multiply, compare, exp,
-erf, tanh, sqrt) is one; a composite is the sum of its elementary operations, so that a chain and the fused operator that
-replaces it count the same. Data movement and logic on masks is zero. Bias additions inside Conv and Gemm are not counted,
-as in the survey's tables (Kim et al., Full Stack Optimization of Transformer Inference, 2023, Table 3).
+erf, tanh, sqrt) is one; a composite is the sum of its elementary operations, so that a chain and the fused operator
+that replaces it count the same. Data movement and logic on masks is zero. Bias additions inside Conv and Gemm are not
+counted, as in the survey's tables (Kim et al., Full Stack Optimization of Transformer Inference, 2023, Table 3).
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ ACTIVATIONS: dict[str, float] = {
     "Swish": 5,
     "Tanh": 1,
 }
-"""Activation functions. Gelu: div, erf, add, mul, mul; FastGelu: the eight steps of the tanh form; Sigmoid: neg, exp, add, div."""
+"""Activation functions. Gelu: div, erf, add, mul, mul; FastGelu: the eight steps of the tanh form; Sigmoid: neg, exp,
+add, div."""
 
 NORMS: dict[str, float] = {
     "BatchNormalization": 2,
@@ -84,8 +85,8 @@ NORMS: dict[str, float] = {
     "SkipLayerNormalization": 8,
     "SkipSimplifiedLayerNormalization": 5,
 }
-"""Norms, per normalised value. LayerNormalization: mean, sub, square, mean, div, scale, shift. BatchNormalization: folded
-into one scale and one shift."""
+"""Norms, per normalised value. LayerNormalization: mean, sub, square, mean, div, scale, shift. BatchNormalization:
+folded into one scale and one shift."""
 
 REDUCTIONS: dict[str, float] = {
     "ArgMax": 1,

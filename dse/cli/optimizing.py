@@ -45,7 +45,7 @@ def optimize(
         list[str] | None, typer.Option("--constraint", "-c", help="Such as 'energy_j<=1e-3'; may be repeated.")
     ] = None,
     budget: Annotated[int, typer.Option("--budget", min=100, help="Design points to cost.")] = 60_000,
-    measured: Annotated[int, typer.Option("--measured", min=2, help="Designs to measure on the task.")] = 40,
+    measured: Annotated[int, typer.Option("--measured", min=2, help="Designs to measure on the task.")] = 32,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the search.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Threads that measure accuracy.")] = 2,
     no_timing: Annotated[bool, typer.Option("--no-timing", help="Do not time the chosen models on this CPU.")] = False,

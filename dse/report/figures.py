@@ -30,33 +30,42 @@ def pareto_figure(found: Optimized, path: Path) -> None:
         on = np.array([design.name in front for design in found.designs])
         left.scatter(latency[~on], drops[~on], s=22, marker=marker, facecolors="none", edgecolors=colour, alpha=0.6)
         left.scatter(latency[on], drops[on], s=34, marker=marker, color=colour, label=Path(device).stem)
+        left.scatter(latency[0], drops[0], s=90, marker="*", color=colour, edgecolors="black", linewidths=0.6)
         index = [design.name for design in found.designs].index(found.chosen[device])
         left.scatter(latency[index], drops[index], s=170, marker="o", facecolors="none", edgecolors="black")
     size = np.array([design.measured.packed_bytes for design in found.designs]) / 1e3
     errors = np.array([design.measured.drop.standard_error for design in found.designs]) * 100
     right.errorbar(size, drops, yerr=errors, fmt="o", ms=5, lw=1, color="#444444", ecolor="#bbbbbb")
-    right.scatter(size[0], drops[0], s=70, marker="*", color="#D55E00", zorder=3, label="uncompressed")
+    right.scatter(size[0], drops[0], s=90, marker="*", color="#444444", edgecolors="black", zorder=3)
     for name in dict.fromkeys(found.chosen.values()):
         index = [design.name for design in found.designs].index(name)
         right.scatter(size[index], drops[index], s=170, marker="o", facecolors="none", edgecolors="black")
     left.set(xlabel="latency, predicted [ms]", xscale="log")
     right.set(xlabel="weights, packed [kB]")
     for axes in (left, right):
-        _drop_axis(axes, found)
-        axes.legend(loc="upper right", framealpha=0.9, fontsize=9)
-    figure.suptitle(f"{found.workload.name}: measured designs (filled: on a device's front; ringed: chosen)", fontsize=11)
+        _drop_axis(axes, found, drops)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+    title = "filled: on the device's front; ringed: chosen; star: uncompressed"
+    figure.suptitle(f"{found.workload.name}, measured designs ({title})", fontsize=11)
     _save(figure, path)
 
 
-def _drop_axis(axes: Any, found: Optimized) -> None:
-    axes.axhline(found.allowed * 100, color="black", lw=0.8, ls="--")
-    axes.set(ylabel=f"drop of {found.reference.metric}, measured [points]", yscale="symlog")
-    axes.yaxis.get_major_locator().set_params(linthresh=1.0)
+def _drop_axis(axes: Any, found: Optimized, drops: Any) -> None:
+    """Show small drops on a line, large ones on a logarithm, and the limit."""
+    from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
+
+    allowed = found.allowed * 100
     axes.set_yscale("symlog", linthresh=1.0)
+    low = min(-0.25, float(drops.min()) * 1.3)
+    axes.set_ylim(low, max(2.0, float(drops.max()) * 1.5))
+    axes.yaxis.set_major_locator(FixedLocator([-5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10, 20, 50, 100]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.set(ylabel=f"drop of {found.reference.metric}, measured [points]")
+    axes.axhline(allowed, color="black", lw=0.8, ls="--")
     axes.grid(alpha=0.25)
-    axes.text(
-        0.01, found.allowed * 100, " allowed", transform=axes.get_yaxis_transform(), va="bottom", ha="left", fontsize=8
-    )
+    axes.text(0.99, allowed, "allowed", transform=axes.get_yaxis_transform(), va="bottom", ha="right", fontsize=8)
 
 
 def prediction_figure(found: Optimized, path: Path) -> None:
@@ -75,8 +84,6 @@ def prediction_figure(found: Optimized, path: Path) -> None:
     axes.set(
         xlabel="drop predicted before measuring [points]",
         ylabel=f"drop of {found.reference.metric}, measured [points]",
-        xscale="symlog",
-        yscale="symlog",
     )
     axes.grid(alpha=0.25)
     _save(figure, path)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -152,10 +153,11 @@ def _timing_section(found: Optimized, timings: Mapping[str, Timing]) -> str:
 
 
 def _front_section(found: Optimized) -> str:
-    parts = [
+    opening = (
         "## Fronts\n\nEvery design below was applied to the real weights and measured on the whole test split. A front "
         "holds the designs that no other beats in drop, latency, energy and size at once.\n\n![fronts](pareto.png)"
-    ]
+    )
+    parts = [opening]
     for device, names in found.fronts.items():
         designs = sorted((found.design(name) for name in names), key=lambda item: item.measured.drop.value)
         rows = [_front_row(found, design, device) for design in designs]
@@ -175,12 +177,12 @@ def _front_row(found: Optimized, design: Design, device: str) -> list[str]:
         si(columns["energy_j"], "J"),
         si(design.measured.packed_bytes, "B"),
         si(design.measured.file_bytes, "B"),
-        describe(design),
+        describe(design, found.units),
     ]
 
 
-def describe(design: Design) -> str:
-    """Say in a few words what was done to a model."""
+def describe(design: Design, units: Mapping[str, int]) -> str:
+    """Say in a few words what was done to a model that had so many heads and neurons."""
     words = []
     for technique in design.techniques:
         plain = technique.to_dict()
@@ -193,14 +195,19 @@ def describe(design: Design) -> str:
             words.append(f"{kind} at {mean:.1f} bits in {layers}" if kind != "W8A8" else f"W8A8 in {layers}")
         else:
             what = "heads" if plain["technique"] == "PruneHeads" else "neurons"
-            words.append(f"{sum(map(len, plain['kept'].values()))} {what} kept")
+            words.append(f"{sum(map(len, plain['kept'].values()))} of {units[plain['technique']]} {what}")
     return ", ".join(words) or "nothing"
 
 
 def _accuracy_section(found: Optimized) -> str:
     steepest = sorted(found.sensitivities.rise.items(), key=lambda item: -item[1])[:12]
     rows = [
-        [change.block, change.knob, f"{change.value:g}", f"{rise:.4f} ± {found.sensitivities.standard_error[change]:.4f}"]
+        [
+            change.block,
+            change.knob,
+            f"{change.value:g}",
+            f"{rise:.4f} ± {found.sensitivities.standard_error[change]:.4f}",
+        ]
         for change, rise in steepest
     ]
     sd = 100 * found.curve.sd
@@ -215,12 +222,8 @@ def _accuracy_section(found: Optimized) -> str:
 
 def _operator_section(found: Optimized, device: str, chosen: Design, out: Path) -> str:
     small = compress.cost(found.workload, *chosen.techniques)
-    rows = hwmodels.breakdown(small, device_of(device))
-    with atomic_write(out / "operators.csv") as part, open(part, "w", newline="") as file:
-        fields = [name for name in rows[0].keys()]
-        writer = csv.DictWriter(file, fields)
-        writer.writeheader()
-        writer.writerows(rows)
+    rows = [asdict(record) for record in hwmodels.breakdown_records(small, device_of(device))]
+    _write_csv(rows, out / "operators.csv")
     top = sorted(rows, key=lambda row: -row["latency_s"])[:20]
     body = [
         [
@@ -239,7 +242,8 @@ def _operator_section(found: Optimized, device: str, chosen: Design, out: Path) 
     header = ["operator", "block", "type", "work", "traffic", "FLOP/B", "bound by", "latency", "share"]
     return (
         f"## Where the time goes\n\nDesign {chosen.name} on {Path(device).stem}, all predicted; the 20 longest of "
-        f"{len(rows)} operators ([all of them](operators.csv)).\n\n" + markdown_table(header, body)
+        f"{len(rows)} operators ([all of them](operators.csv)).\n\n"
+        + markdown_table(header, body)
         + "\n\n![roofline](roofline.png)"
     )
 
@@ -268,18 +272,28 @@ def _sources(found: Optimized) -> str:
 
 def _write_designs(found: Optimized, path: Path) -> None:
     """Write every measured design on every device as CSV."""
-    with atomic_write(path) as part, open(part, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            ["design", "device", "on_front", "chosen", "drop_measured", "drop_standard_error", "drop_predicted"]
-            + ["latency_s_predicted", "energy_j_predicted", "peak_bytes_predicted", "packed_bytes", "file_bytes", "what"]
-        )
-        for device, front in found.fronts.items():
-            for design in found.designs:
-                columns: Mapping[str, Any] = design.columns[device]
-                writer.writerow(
-                    [design.name, Path(device).stem, design.name in front, found.chosen[device] == design.name]
-                    + [design.measured.drop.value, design.measured.drop.standard_error, design.predicted_drop]
-                    + [columns["latency_s"], columns["energy_j"], columns["peak_bytes"]]
-                    + [design.measured.packed_bytes, design.measured.file_bytes, describe(design)]
-                )
+    rows = [
+        {
+            "design": design.name,
+            "device": Path(device).stem,
+            "on_front": design.name in front,
+            "chosen": found.chosen[device] == design.name,
+            "drop_measured": design.measured.drop.value,
+            "drop_standard_error": design.measured.drop.standard_error,
+            "drop_predicted": design.predicted_drop,
+            **{f"{name}_predicted": value for name, value in design.columns[device].items()},
+            "packed_bytes_measured": design.measured.packed_bytes,
+            "file_bytes_measured": design.measured.file_bytes,
+            "what": describe(design, found.units),
+        }
+        for device, front in found.fronts.items()
+        for design in found.designs
+    ]
+    _write_csv(rows, path)
+
+
+def _write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    with atomic_write(path) as part, Path(part).open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

@@ -77,9 +77,9 @@ def test_predicted_columns_are_those_of_the_model_that_was_applied(found: Optimi
     model = compress.apply(found.model, *design.techniques)
     loaded = load_onnx(model, batch=16)
     cost = hwmodels.evaluate(loaded, hwmodels.load("h100-sxm"))
-    assert design.columns["h100-sxm"]["latency_s"] == pytest.approx(float(cost.latency_s), rel=1e-12)  # type: ignore[arg-type]
-    assert design.columns["h100-sxm"]["energy_j"] == pytest.approx(float(cost.energy_j), rel=1e-12)  # type: ignore[arg-type]
-    assert design.measured.packed_bytes == pytest.approx(float(workload_of(model).weight_bytes()))  # type: ignore[arg-type]
+    assert design.columns["h100-sxm"]["latency_s"] == pytest.approx(float(cost.latency_s), rel=1e-12)
+    assert design.columns["h100-sxm"]["energy_j"] == pytest.approx(float(cost.energy_j), rel=1e-12)
+    assert design.measured.packed_bytes == pytest.approx(float(workload_of(model).weight_bytes()))
 
 
 def test_predicted_drops_order_the_designs_that_were_measured_afterwards(found: Optimized) -> None:
@@ -116,7 +116,7 @@ def test_a_batch_that_exceeds_the_device_names_the_largest_that_fits(tmp_path: P
     text = spec.read_text().replace("16 GB", "8 MB").replace('name = "t4"', 'name = "small"')
     assert text != spec.read_text()
     small.write_text(text)
-    with pytest.raises(SpaceError, match="largest batch that fits is [1-9]"):
+    with pytest.raises(SpaceError, match=r"largest batch that fits is [1-9]"):
         optimize(embedded_model(), "mnist", [str(small)], bind={"batch": 4096})
 
 

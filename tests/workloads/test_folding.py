@@ -197,7 +197,10 @@ def test_any_expression_of_sizes_becomes_the_shape_that_the_runtime_computes(tre
 
     def build(item: Any) -> str:
         if isinstance(item, tuple):
-            return str(graph.node(item[0], build(item[1]), build(item[2])))
+            left, right = build(item[1]), build(item[2])
+            if item[0] in ("Div", "Mod"):  # never by zero
+                right = graph.node("Max", right, graph.constant(1, np.int64))
+            return str(graph.node(item[0], left, right))
         if isinstance(item, int):
             return graph.constant(item, np.int64)
         position = graph.constant(["batch", "seq", "width"].index(item), np.int64)
@@ -207,10 +210,6 @@ def test_any_expression_of_sizes_becomes_the_shape_that_the_runtime_computes(tre
     target = graph.node("Unsqueeze", bounded, graph.constant([0], np.int64))
     model = graph.model(graph.node("Expand", graph.input("one", (1,)), target))
     feeds = {"x": np.zeros((batch, seq, 4), np.float32), "one": np.zeros(1, np.float32)}
-    try:
-        run(model, feeds)
-    except Exception:
-        assume(False)  # a division by zero
     work, _ = check_against_runtime(model, feeds, batch=batch, seq=seq)
     assert [op.op_type for op in work] == ["Expand"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from workloads.compress.prune import PrunedUnits, PruneHeads, PruneNeurons
 from workloads.compress.quantize import KEEP_BITS, Quantize, quantizable
-from workloads.compress.sizes import Sizes, sizes
+from workloads.compress.storage import Sizes, sizes
 from workloads.compress.stored import from_dict
 from workloads.compress.technique import Fitted, LayerNum, Technique, resolve
 from workloads.errors import TechniqueError

@@ -45,6 +45,9 @@ class Technique(Protocol):
     def cost(self, workload: Workload, base: Workload) -> Workload:
         """Transform a workload: cost needs counts, not the decision which head goes."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Give the parameters as plain data."""
+
 
 def resolve(value: LayerNum, block: str, what: str) -> Num:
     """Give the value of a knob for one block: the most specific name wins.
