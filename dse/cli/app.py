@@ -19,7 +19,7 @@ __all__ = ["app", "main"]
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
-BROKEN_PIPE = 141  # 128 + SIGPIPE: what a shell reports of any other program
+BROKEN_PIPE = 1  # as Typer and Rich have it
 
 app = typer.Typer(
     name="dse",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,7 +80,23 @@ def _with_weights(path: Path) -> onnx.ModelProto:
             load_external_data_for_model(model, str(folder))
         except (onnx.checker.ValidationError, ValueError) as error:
             raise WorkloadError(f"{name}: its external data cannot be read: {error}; export the model again") from None
+        _check_lengths(model, name)
     return model
+
+
+def _check_lengths(model: onnx.ModelProto, name: str) -> None:
+    """Refuse weights that are shorter or longer than their shape says."""
+    from workloads import FORMATS
+    from workloads.onnx.dtypes import code_of_onnx
+
+    for tensor in model.graph.initializer:
+        bits = FORMATS[code_of_onnx(tensor.data_type, tensor.name)].bits
+        expected = -(-math.prod(tensor.dims) * bits // 8)
+        if tensor.raw_data and len(tensor.raw_data) != expected:
+            raise WorkloadError(
+                f"{name}: initializer {tensor.name!r} has {len(tensor.raw_data):,} bytes of data, its shape "
+                f"{tuple(tensor.dims)} needs {expected:,}; copy or export the model again"
+            )
 
 
 def _write(model: onnx.ModelProto, out: Path, source: Path) -> None:

@@ -124,7 +124,7 @@ def _print_chosen(found: Optimized) -> None:
                 si(after["latency_s"], "s"),
                 f"{before['latency_s'] / after['latency_s']:.2f}x",
                 f"{before['energy_j'] / after['energy_j']:.2f}x",
-                f"{base.measured.packed_bytes / design.measured.packed_bytes:.2f}x",
+                f"{base.sizes.packed_bytes / design.sizes.packed_bytes:.2f}x",
             ]
         )
     reference = found.reference

@@ -1,0 +1,208 @@
+"""`dse sweep`: the front is right, runs resume, and every fault of the file is named."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+
+import dse
+import hwmodels
+from dse.pareto import non_dominated
+from tests.dse.cli_runs import Run, files_below
+from workloads import compress
+from workloads.onnx import load_onnx
+from workloads.zoo import embedded_model
+
+EXAMPLES = Path(__file__).parents[2] / "reports" / "examples"
+CONFIG = """
+[model]
+path = "vit-mnist"
+
+[space]
+device = ["t4", "l4"]
+weight_bits = [4, 8, 16]
+head_density = { from = 0.5, to = 1.0, steps = 2 }
+batch = [1, 16]
+clock_scale = [0.5, 1.0]
+
+[search]
+minimize = ["latency_s", "energy_j"]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "config.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_front_is_the_non_dominated_part_of_every_point_costed_alone(dse_run: Run, tmp_path: Path) -> None:
+    outcome = dse_run("sweep", write(tmp_path, CONFIG), "--out", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    frame = pandas.read_parquet(tmp_path / "run" / "results.parquet")
+    assert len(frame) == 2 * 3 * 2 * 2 * 2
+    assert "points per second" in outcome.out
+    assert max(map(len, outcome.out.splitlines()[:-1])) <= 80
+    row = frame.iloc[17]
+    work = load_onnx(embedded_model(), batch=int(row["batch"]))
+    small = compress.cost(
+        work, compress.PruneHeads(density=row["head_density"]), compress.Quantize(weight_bits=row["weight_bits"])
+    )
+    device = hwmodels.load(row["device"]).at(clock_scale=row["clock_scale"])
+    assert row["latency_s"] == pytest.approx(float(hwmodels.evaluate(small, device).latency_s), rel=1e-12)
+    front = pandas.read_csv(tmp_path / "run" / "pareto.csv")
+    expected = frame[non_dominated(frame[["latency_s", "energy_j"]].to_numpy())]
+    assert sorted(front["latency_s"]) == pytest.approx(sorted(expected["latency_s"]))
+    assert front["latency_s"].is_monotonic_increasing
+    names = {"config.toml", "pareto.csv", "pareto.png", "results.csv", "results.parquet", "run.toml", "summary.json"}
+    written = {name for name in files_below(tmp_path / "run") if not name.startswith("part-")}
+    assert written == names
+    record = tomllib.loads((tmp_path / "run" / "run.toml").read_text())
+    assert record["space"]["device"] == ["t4", "l4"]
+    assert "t4" in record["sources"]
+
+
+def test_constraints_limit_the_front_and_take_units(dse_run: Run, tmp_path: Path) -> None:
+    config = write(tmp_path, CONFIG + '[constraints]\nlatency_s = { max = "400 us" }\nsize_bytes = { min = 500000 }\n')
+    assert dse_run("sweep", config, "--out", tmp_path / "run").code == 0
+    front = pandas.read_csv(tmp_path / "run" / "pareto.csv")
+    assert len(front)
+    assert (front["latency_s"] <= 400e-6).all()
+    assert (front["size_bytes"] >= 500_000).all()
+
+
+def test_a_constraint_that_nobody_meets_is_named_with_the_closest_point(dse_run: Run, tmp_path: Path) -> None:
+    config = write(tmp_path, CONFIG + '[constraints]\nlatency_s = { max = "1 ns" }\nenergy_j = { max = 1.0 }\n')
+    message = dse_run("sweep", config, "--out", tmp_path / "run").message
+    assert str(config) in message
+    assert "no point meets latency_s <= 1e-09" in message
+    assert "the closest has latency_s = " in message
+    assert not (tmp_path / "run" / "pareto.csv").exists()
+    loose = write(tmp_path, CONFIG)
+    assert "unfinished" in dse_run("sweep", loose, "--out", tmp_path / "run").message
+    assert dse_run("sweep", loose, "--out", tmp_path / "run", "--resume").code == 0
+
+
+@pytest.mark.parametrize("method", ["random", "nsga2"])
+def test_a_search_is_the_same_for_a_seed_whether_resumed_or_not(dse_run: Run, tmp_path: Path, method: str) -> None:
+    text = f"""
+[model]
+path = "vit-mnist"
+bind = {{ batch = 4 }}
+[space]
+device = ["t4"]
+weight_bits = {{ per_layer = [4, 8, 16] }}
+neuron_density = {{ per_layer = [0.5, 1.0] }}
+{"bandwidth_scale = { low = 0.5, high = 2.0, log = true }" if method == "random" else "bandwidth_scale = [0.5, 1]"}
+[search]
+method = "{method}"
+budget = 600
+population = 100
+seed = 3
+minimize = ["latency_s", "size_bytes"]
+"""
+    config = write(tmp_path, text)
+    assert dse_run("sweep", config, "--out", tmp_path / "a").code == 0
+    whole = pandas.read_parquet(tmp_path / "a" / "results.parquet")
+    assert len(whole) == 600
+    assert whole["weight_bits[layer.0.attn.q]"].isin([4, 8, 16]).all()
+    # As if it had been killed: the results and the last batch are gone.
+    (tmp_path / "a" / "results.parquet").unlink()
+    sorted((tmp_path / "a").glob("part-*"))[-1].unlink()
+    resumed = dse_run("sweep", config, "--out", tmp_path / "a", "--resume")
+    assert resumed.code == 0, resumed.err
+    pandas.testing.assert_frame_equal(pandas.read_parquet(tmp_path / "a" / "results.parquet"), whole)
+    changed = write(tmp_path, text.replace("[0.5, 1.0] }", "[0.25, 1.0] }"))
+    assert "another run: space" in dse_run("sweep", changed, "--out", tmp_path / "a", "--resume").message
+    assert "no run in" in dse_run("sweep", config, "--out", tmp_path / "b", "--resume").message
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_finished_run_is_done_again_without_resume(dse_run: Run, tmp_path: Path) -> None:
+    config = write(tmp_path, CONFIG)
+    assert dse_run("sweep", config, "--out", tmp_path / "run").code == 0
+    other = write(tmp_path, CONFIG.replace("[4, 8, 16]", "[4]"))
+    assert dse_run("sweep", other, "--out", tmp_path / "run").code == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["points"] == len(pandas.read_csv(tmp_path / "run" / "results.csv")) == 16
+
+
+BAD = {
+    "unknown table": ("[search]", "[serach]", ["serach", "unknown key", "nearest: search"]),
+    "unknown key": ("[search]", "[search]\nbudgte = 3", ["search.budgte", "nearest: budget"]),
+    "unknown knob": ("weight_bits", "weigth_bits", ["space.weigth_bits", "nearest: weight_bits"]),
+    "empty knob": ("[4, 8, 16]", "[]", ["'weight_bits'", "no values"]),
+    "no knob": (CONFIG[CONFIG.index("device") : CONFIG.index("[search]")], "", ["space", "no knob"]),
+    "mixed knob": ("[4, 8, 16]", '[4, "eight"]', ["'weight_bits'", "mixes"]),
+    "repeated value": ("[4, 8, 16]", "[4, 4]", ["'weight_bits'", "repeats"]),
+    "not a width": ("[4, 8, 16]", "[1, 8]", ["weight_bits", "1"]),
+    "not a density": ("from = 0.5", "from = 0.0", ["density"]),
+    "half a range": ("steps = 2", "step = 2", ["space.head_density", "from, to, steps"]),
+    "words in a range": ("from = 0.5", 'from = "half"', ["space.head_density", "numbers"]),
+    "unknown device": ('"l4"', '"l40x"', ["space.device", "'l40x'", "nearest: l4"]),
+    "unknown objective": ('"energy_j"', '"energy"', ["search.minimize", "'energy'", "nearest: energy_j"]),
+    "unknown method": ("[search]", '[search]\nmethod = "anealing"', ["search.method", "'anealing'", "nsga2"]),
+    "unknown constraint": ("[search]", "[constraints]\nlatency = { max = 1 }\n[search]", ["constraints.latency"]),
+    "constraint without a bound": ("[search]", "[constraints]\nlatency_s = 3\n[search]", ["max = ..."]),
+    "constraint in another unit": (
+        "[search]", '[constraints]\nlatency_s = { max = "3 W" }\n[search]', ["constraints.latency_s.max", "3 W"]
+    ),
+    "bounds that exclude each other": (
+        "[search]", "[constraints]\nlatency_s = { min = 2, max = 1 }\n[search]", ["latency_s", "nothing meets both"]
+    ),
+    "batch of zero": ("[1, 16]", "[0, 16]", ["space.batch", "at least 1"]),
+    "too many points": ("[search]", "[search]\nbudget = 10", ["48 points", "nsga2"]),
+    "continuous and exhaustive": ("[0.5, 1.0]\n", "{ low = 0.5, high = 1.0 }\n", ["continuous", "nsga2"]),
+    "empty range": ("[0.5, 1.0]\n", "{ low = 1.0, high = 1.0 }\n", ["clock_scale"]),
+    "no model": ('path = "vit-mnist"', "", ["model.path"]),
+    "missing model": ('"vit-mnist"', '"gone.onnx"', ["gone.onnx", "no such file"]),
+    "not TOML": ("[space]", "[space", ["not valid TOML"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_file_is_refused_with_the_key_and_nothing_is_written(dse_run: Run, tmp_path: Path, case: str) -> None:
+    old, new, named = BAD[case]
+    assert old in CONFIG
+    config = write(tmp_path, CONFIG.replace(old, new, 1))
+    message = dse_run("sweep", config, "--out", tmp_path / "run").message
+    for word in named:
+        assert word in message
+    if case != "missing model":
+        assert "config.toml" in message or case in ("not a width", "not a density")
+    assert not files_below(tmp_path) - {"config.toml", "run/run.toml"}
+
+
+def test_a_missing_file_and_a_blocked_folder_are_named(dse_run: Run, tmp_path: Path) -> None:
+    assert "gone.toml: no such file" in dse_run("sweep", tmp_path / "gone.toml").message
+    (tmp_path / "file").write_text("")
+    inside = tmp_path / "file" / "run"
+    assert str(inside) in dse_run("sweep", write(tmp_path, CONFIG), "--out", inside).message
+
+
+def test_what_fits_nowhere_is_said_with_the_demand(dse_run: Run, tmp_path: Path) -> None:
+    text = CONFIG.replace("[1, 16]", "[50000000]").replace("[4, 8, 16]", "[4]")
+    message = dse_run("sweep", write(tmp_path, text), "--out", tmp_path / "run").message
+    assert "no point fits its device's memory" in message
+
+
+def test_the_shipped_examples_are_valid(dse_run: Run, tmp_path: Path) -> None:
+    from dse.cli.sweep_config import read_config
+
+    sizes = {path.name: read_config(path).space.size() for path in sorted(EXAMPLES.glob("sweep_*.toml"))}
+    assert sizes["sweep_vit.toml"] == 576
+    assert sizes["sweep_bert.toml"] > 1e50
+
+
+def test_batches_of_a_sweep_mean_what_the_library_says(tmp_path: Path) -> None:
+    works = {batch: load_onnx(embedded_model(), batch=batch) for batch in (1, 8)}
+    space = dse.Space(device=["t4"], batch=[1, 8], weight_bits=[4, 8])
+    result = dse.sweep(space, dse.standard_model(works))
+    alone = [float(hwmodels.evaluate(compress.cost(works[b], compress.Quantize(weight_bits=w)), hwmodels.load("t4"))
+             .latency_s) for b in (1, 8) for w in (4, 8)]  # fmt: skip
+    assert np.asarray(result.columns["latency_s"]) == pytest.approx(alone)
