@@ -102,7 +102,7 @@ class StandardModel:
             "flops": cost.flops,
             "dram_bytes": cost.dram_bytes,
             "peak_bytes": cost.peak_bytes,
-            "size_bytes": small.weight_bytes(),
+            "size_bytes": cost.weight_bytes,
         }
         return columns | {name: estimate(point) for name, estimate in self.estimates.items()}
 

@@ -34,6 +34,7 @@ class Cost:
         flops: Dense-equivalent FLOPs.
         dram_bytes: Traffic to and from the outermost memory [B].
         peak_bytes: Most memory that is occupied at once [B].
+        weight_bytes: All weights, each once: part of the peak [B].
         latency_by: Time by what bounds it: "compute", "memory", "launch" [s].
         energy_by: Energy by component: "dram", "compute", "static" [J].
         sd_independent: Standard deviation of the latency from errors that differ from step to step [s]; 0 until
@@ -46,6 +47,7 @@ class Cost:
     flops: Num = 0.0
     dram_bytes: Num = 0.0
     peak_bytes: Num = 0.0
+    weight_bytes: Num = 0.0
     latency_by: Mapping[str, Num] = field(default_factory=dict)
     energy_by: Mapping[str, Num] = field(default_factory=dict)
     sd_independent: Num = 0.0
@@ -55,7 +57,7 @@ class Cost:
     __array_ufunc__ = None
 
     def __add__(self, other: Cost) -> Cost:
-        """Put two costs in series: times, energies, independent variances and shared sd add; the peak is the larger.
+        """Put two costs in series: times, energies, independent variances and shared sd add; the peak (and its weights) is the larger.
 
         Example:
             >>> both = Cost(latency_s=1.0, sd_independent=3.0, sd_shared=1.0) + Cost(sd_independent=4.0, sd_shared=1.0)
@@ -68,6 +70,7 @@ class Cost:
             flops=self.flops + other.flops,
             dram_bytes=self.dram_bytes + other.dram_bytes,
             peak_bytes=larger(self.peak_bytes, other.peak_bytes),
+            weight_bytes=larger(self.weight_bytes, other.weight_bytes),
             latency_by=_added(self.latency_by, other.latency_by),
             energy_by=_added(self.energy_by, other.energy_by),
             sd_independent=(self.sd_independent**2 + other.sd_independent**2) ** 0.5,
@@ -75,7 +78,7 @@ class Cost:
         )
 
     def __mul__(self, times: Num) -> Cost:
-        """Repeat a cost: everything scales but the peak.
+        """Repeat a cost: everything scales but the memory.
 
         Both standard deviations scale linearly: a kernel that is mispredicted once is mispredicted every time.
 
@@ -89,6 +92,7 @@ class Cost:
             flops=self.flops * times,
             dram_bytes=self.dram_bytes * times,
             peak_bytes=self.peak_bytes,
+            weight_bytes=self.weight_bytes,
             latency_by={name: value * times for name, value in self.latency_by.items()},
             energy_by={name: value * times for name, value in self.energy_by.items()},
             sd_independent=self.sd_independent * times,

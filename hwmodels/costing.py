@@ -15,7 +15,7 @@ from hwmodels.records import Demand, add_demands
 from hwmodels.roofline import RooflineDevice
 from hwmodels.step import Device, Step, merge_steps
 from workloads.errors import SpecError
-from workloads.liveness import peak_bytes
+from workloads.liveness import activation_peak_bytes
 from workloads.operator import Operator, is_batch
 from workloads.workload import Program, Workload
 
@@ -57,7 +57,9 @@ def evaluate(work: Workload | Program, device: Device, *, enforce_capacity: bool
         steps = device.plan(work)
         on_chip = frozenset[str]().union(*[step.resident for step in steps if step.resident])
         kernels = [[op.name for op in step.operators] for step in steps if len(step.operators) > 1]
-        cost = replace(device.total(merge_steps(steps)), peak_bytes=peak_bytes(work, on_chip, kernels))
+        weights = work.weight_bytes()
+        peak = weights + activation_peak_bytes(work, on_chip, kernels)
+        cost = replace(device.total(merge_steps(steps)), peak_bytes=peak, weight_bytes=weights)
     return _bounded(cost, device) if enforce_capacity else cost
 
 

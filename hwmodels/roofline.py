@@ -5,7 +5,7 @@ Source: Williams, Waterman, Patterson, Roofline: an insightful visual performanc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from typing import Any
@@ -19,6 +19,7 @@ from hwmodels.fusion import PRODUCTS, plan_steps
 from hwmodels.records import Citation, Demand, MemoryLevel, add_demands
 from hwmodels.step import Step, charged_tensors
 from workloads.formats import FORMATS, format_code
+from workloads.identity import dims_identity, identity
 from workloads.operator import Num, Operator, Tensor
 from workloads.workload import Workload
 
@@ -31,9 +32,13 @@ _FP32 = format_code("fp32")
 LOWEST_VOLTAGE = 0.7
 
 
-def _is_one(count: Num) -> bool:
-    """Say whether a count need not be multiplied: an array operation saved on the hot path."""
-    return isinstance(count, int) and count == 1
+Arithmetic = dict[Hashable, tuple[Num, ...]]
+"""FLOPs, compute time and energy by identity: valid while the arrays that its keys name are alive."""
+
+
+def _is(value: Num, scalar: float) -> bool:
+    """Say whether a number is that scalar: an array operation saved on the hot path."""
+    return not isinstance(value, np.ndarray) and value == scalar
 
 
 def _scalar_or_array(value: Any) -> Num:
@@ -204,42 +209,64 @@ class RooflineDevice:
         """Give the arithmetic energy of an operator at nominal voltage [J/FLOP]; vector work runs in fp32."""
         return _scalar_or_array(self.j_per_flop[op.format if op.kind in PRODUCTS else _FP32])
 
-    def demands(self, step: Step) -> tuple[Demand, ...]:
+    def demands(self, step: Step, known: Arithmetic | None = None) -> tuple[Demand, ...]:
         """Give what each operator of a step asks for; a step asks for their sum."""
-        return tuple(
-            [
-                self.operator_demand(op, moved, step)
-                for op, moved in zip(step.operators, charged_tensors(step), strict=True)
-            ]
-        )
+        known = {} if known is None else known
+        moved = charged_tensors(step)
+        return tuple([self.operator_demand(*pair, step, known) for pair in zip(step.operators, moved, strict=True)])
 
-    def operator_demand(self, op: Operator, moved: Collection[Tensor], step: Step) -> Demand:
+    def operator_demand(self, op: Operator, moved: Collection[Tensor], step: Step, known: Arithmetic) -> Demand:
         """Give what one operator of a step asks for.
 
         Args:
             op: The operator.
             moved: Those of its tensors that move to or from DRAM.
             step: The step that it is part of.
+            known: The arithmetic of operators that were looked at before; it grows.
         """
-        flops = op.flops() if _is_one(op.count) else op.count * op.flops()
         if step.kind == "conversion" and not step.resident:
             # Read as stored, written at full width, and the product that reads it (and is charged the stored width)
             # reads full - stored more.
             traffic: Num = 2.0 * add_up(tensor.bytes(op.dims) for tensor in op.outputs)
         else:
             traffic = add_up([tensor.bytes(op.dims) for tensor in moved])
+        flops, compute_s, compute_j = self.arithmetic(op, known)
         return Demand(
-            compute_s=flops * self.seconds_per_flop(op),
-            dram_bytes=traffic if _is_one(op.count) else op.count * traffic,
+            compute_s=compute_s,
+            dram_bytes=traffic if _is(op.count, 1) or _is(traffic, 0) else op.count * traffic,
             flops=flops,
-            compute_j=flops * self.energy_per_flop(op),
+            compute_j=compute_j,
         )
 
-    def launch_overhead_s(self, step: Step) -> Num:
-        """Give the launch overhead of a step [s]: none for a conversion inside another kernel."""
+    def arithmetic(self, op: Operator, known: Arithmetic) -> tuple[Num, Num, Num]:
+        """Give FLOPs, compute time [s] and arithmetic energy [J] of all executions of an operator.
+
+        Layers that differ in their weights only share all three: each is computed once per batch.
+        """
+        shape = (dims_identity(op.dims), identity(op.flops_per_point))
+        if shape not in known:
+            known[shape] = (op.flops(),)
+        (flops,) = known[shape]
+        if isinstance(op.count, np.ndarray):  # another one in every layer: not worth keeping
+            flops = op.count * flops
+            return flops, flops * self.seconds_per_flop(op), flops * self.energy_per_flop(op)
+        pattern = next((tensor.pattern for tensor in op.inputs if tensor.role == "weight"), 0)
+        key = (shape, op.kind, op.op_type, identity(op.format), identity(pattern), op.count)
+        if key not in known:
+            flops = flops if op.count == 1 else op.count * flops
+            known[key] = (flops, flops * self.seconds_per_flop(op), flops * self.energy_per_flop(op))
+        flops, compute_s, compute_j = known[key]
+        return flops, compute_s, compute_j
+
+    def launches(self, step: Step) -> Num:
+        """Count the kernels of a step: none for a conversion inside another kernel."""
         if step.kind == "conversion" and step.resident:
             return 0.0
-        return self.launch_s * reduce(larger, [op.count for op in step.operators])
+        return reduce(larger, [op.count for op in step.operators])
+
+    def launch_overhead_s(self, step: Step) -> Num:
+        """Give the launch overhead of a step [s]."""
+        return self.launch_s * self.launches(step)
 
     def seconds(self) -> tuple[Num, Num]:
         """Give the scale of nominal compute time, and the time per byte of DRAM traffic, at the present knobs [s]."""
@@ -278,18 +305,20 @@ class RooflineDevice:
         Times are composed step by step; energies only from the sums, since they are linear in FLOPs, bytes and time.
         """
         seconds = self.seconds()
-        busy, in_memory, launch = Sum(), Sum(), Sum()
-        sums = (Sum(), Sum(), Sum(), Sum())
+        busy, in_memory, launches, dram_bytes, flops, compute_j = (Sum() for _ in range(6))
+        known: Arithmetic = {}
         for step in steps:
-            demand = add_demands(self.demands(step))
+            demand = add_demands(self.demands(step, known))
             compute_s, memory_s = self.times_s(demand, seconds)
             busy.add(larger(compute_s, memory_s), step.count)
             in_memory.add(where_larger(memory_s, compute_s), step.count)
-            launch.add(self.launch_overhead_s(step), step.count)
-            for total, part in zip(sums, demand, strict=True):
-                total.add(part, step.count)
-        demand = Demand(*[total.value for total in sums])
-        latency_s = busy.value + launch.value
+            launches.add(self.launches(step), step.count)
+            dram_bytes.add(demand.dram_bytes, step.count)
+            flops.add(demand.flops, step.count)
+            compute_j.add(demand.compute_j, step.count)
+        demand = Demand(0.0, dram_bytes.value, flops.value, compute_j.value)
+        launch_s = self.launch_s * launches.value
+        latency_s = busy.value + launch_s
         energy_by = self.energy_j(demand, latency_s)
         return Cost(
             latency_s=latency_s,
@@ -299,7 +328,7 @@ class RooflineDevice:
             latency_by={
                 "compute": busy.value - in_memory.value,
                 "memory": in_memory.value,
-                "launch": launch.value,
+                "launch": launch_s,
             },
             energy_by=energy_by,
         )

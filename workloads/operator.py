@@ -44,6 +44,11 @@ def pattern_code(name: str) -> int:
     return PATTERNS.index(name)
 
 
+def _is(value: object, scalar: float) -> bool:
+    """Say whether a number is that scalar: an array operation saved on the hot path."""
+    return not isinstance(value, np.ndarray) and value == scalar
+
+
 def is_batch(value: object) -> bool:
     """Say whether a number is a batch of design points rather than one value."""
     return isinstance(value, np.ndarray) and value.ndim > 0
@@ -164,7 +169,8 @@ class Tensor:
 
     def bits_per_value(self) -> Num:
         """Give the stored bits per dense value: density x bits + overhead [bit]."""
-        return self.density * self.bits + self.overhead_bits
+        stored = self.bits if _is(self.density, 1) else self.density * self.bits
+        return stored if _is(self.overhead_bits, 0) else stored + self.overhead_bits
 
     def bytes(self, dims: Mapping[str, Num]) -> Num:
         """Give the bytes that the given dims move, each value once [B]."""
