@@ -88,7 +88,8 @@ def _origins(device: RooflineDevice) -> str:
 
 def _show(device: RooflineDevice) -> None:
     out = console()
-    about = [part for part in (device.vendor, device.process, f"{device.cores} cores" if device.cores else "") if part]
+    cores = f"{device.cores} cores" if device.cores else ""
+    about = [part for part in (device.vendor, device.process, cores) if part not in ("", "unknown")]
     out.print(f"{device.name}: {device.kind}, {', '.join(about)}", style="bold")
     out.print()
     print_table(["compute", "peak", "ridge point"], _compute_rows(device))

@@ -62,7 +62,7 @@ def axis_label(name: str, values: NDArray[Any]) -> tuple[str, NDArray[Any]]:
         return name.replace("_", " "), values
     words = words if words[-1] == "flops" else words[:-1]
     finite = np.abs(values[np.isfinite(values) & (values != 0)])
-    size = float(np.median(finite)) if finite.size and unit != "mm2" else 1.0
+    size = float(finite.max()) if finite.size and unit != "mm2" else 1.0
     scale, prefix = next((step for step in _PREFIXES if size >= step[0]), _PREFIXES[-1])
     return f"{' '.join(words)} [{prefix}{unit}]", values / scale
 
