@@ -16,7 +16,7 @@ from dse.pareto import objective_matrix
 from dse.results import Result
 from dse.search.protocol import Search
 from dse.store import Part, load_part, open_run, save_part
-from dse.sweeps import CHUNK, Model, check_against_rows, evaluate_chunks
+from dse.sweeps import Model, check_against_rows, evaluate_chunks
 from workloads.errors import SpaceError, StoreError
 
 __all__ = ["run"]
@@ -30,7 +30,7 @@ def run(
     minimize: Sequence[str],
     constraints: Bounds | None = None,
     store: str | Path | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     check_rows: int = 3,
     map: Callable[..., Iterable[Any]] = map,
     progress: Callable[[int, int], None] | None = None,
@@ -45,7 +45,7 @@ def run(
         constraints: The search is told how far points are outside.
         store: Run directory, made on first use. The same search started again goes on where it was killed; with a
             larger budget, where it ended.
-        chunk: Points per batch of the model.
+        chunk: Points per batch of the model; default: `sweeps.chunk_size`.
         check_rows: Random rows of the first batch that are costed again one by one and compared.
         map: Any `map`, over chunks of genes.
         progress: Called as progress(points done, budget).
@@ -99,7 +99,7 @@ class _Job:
     search: Search
     model: Model
     folder: Path | None
-    chunk: int
+    chunk: int | None
     check_rows: int
     map: Callable[..., Iterable[Any]]
 

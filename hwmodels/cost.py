@@ -57,7 +57,7 @@ class Cost:
     __array_ufunc__ = None
 
     def __add__(self, other: Cost) -> Cost:
-        """Put two costs in series: times, energies, independent variances and shared sd add; the peak (and its weights) is the larger.
+        """Put two costs in series: times, energies, independent variances and shared sd add; the larger memory stays.
 
         Example:
             >>> both = Cost(latency_s=1.0, sd_independent=3.0, sd_shared=1.0) + Cost(sd_independent=4.0, sd_shared=1.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from hwmodels.cost import Cost
-from workloads.identity import axes_identity, dims_identity, identity
+from workloads.identity import dims_identity, identity, tensor_identity
 from workloads.operator import Num, Operator, Tensor
 from workloads.workload import Workload
 
@@ -126,17 +126,6 @@ def _operator_identity(op: Operator, moved: tuple[Tensor, ...]) -> object:
         identity(op.flops_per_point),
         identity(op.format),
         identity(op.count),
-        tuple([_traffic_identity(tensor) for tensor in tensors]),
+        tuple([tensor_identity(tensor) for tensor in tensors]),
         tuple([identity(tensor.pattern) for tensor in op.inputs]),
-    )
-
-
-def _traffic_identity(tensor: Tensor) -> object:
-    return (
-        axes_identity(tensor.axes),
-        tensor.role,
-        identity(tensor.bits),
-        identity(tensor.density),
-        identity(tensor.overhead_bits),
-        identity(tensor.touched),
     )

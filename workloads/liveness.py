@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from workloads.identity import axes_identity, dims_identity, identity
+from workloads.identity import dims_identity, tensor_identity
 from workloads.operator import Num, Operator, Tensor, is_batch
 from workloads.workload import Workload
 
@@ -202,5 +202,4 @@ def _frees(workload: Workload, buffer_of: dict[str, str], kernels: Iterable[Coll
 
 def _size_identity(tensor: Tensor, dims: Mapping[str, Num]) -> Hashable:
     used = {name: dims[name] for axis in tensor.axes for _, name in axis.terms}
-    widths = (identity(tensor.bits), identity(tensor.density), identity(tensor.overhead_bits))
-    return (axes_identity(tensor.axes), dims_identity(used), widths)
+    return (tensor_identity(tensor), dims_identity(used))

@@ -11,7 +11,7 @@ import pytest
 
 import dse
 from dse.model import StandardModel, standard_model
-from dse.sweeps import evaluate_points
+from dse.sweeps import evaluate_chunks, evaluate_points
 from workloads import compress
 from workloads.onnx import load_onnx
 
@@ -73,6 +73,5 @@ def test_decoding_a_million_points_of_72_genes_takes_less_than_a_microsecond_a_p
         return {"cost": points.clock_scale}
 
     start = time.process_time()
-    for chunk in range(0, len(genes), dse.sweeps.CHUNK):
-        evaluate_points(space, trivial, genes[chunk : chunk + dse.sweeps.CHUNK])
+    evaluate_chunks(space, trivial, genes)
     assert (time.process_time() - start) / len(genes) < 1e-6
