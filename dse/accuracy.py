@@ -66,15 +66,11 @@ class Measured:
         score: On the split that was asked for.
         drop: In the metric's worse direction, with its paired standard error.
         loss_rise: Of the mean loss, with its paired standard error.
-        packed_bytes: True bits of all weights [B].
-        file_bytes: Serialized model [B].
     """
 
     score: Score
     drop: Drop
     loss_rise: Drop
-    packed_bytes: float
-    file_bytes: int
 
 
 class Scorer:
@@ -102,13 +98,10 @@ class Scorer:
         if key not in self._known:
             small = compress.apply(self.model, *techniques)
             score = self.task.evaluate(small, self.split, limit=self.limit)
-            sizes = compress.sizes(small)
             self._known[key] = Measured(
                 score=score,
                 drop=tasks.drop(self.reference, score),
                 loss_rise=tasks.loss_rise(self.reference, score),
-                packed_bytes=sizes.packed_bytes,
-                file_bytes=sizes.file_bytes,
             )
         return self._known[key]
 

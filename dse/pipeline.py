@@ -40,7 +40,7 @@ WEIGHT_BITS = (2, 3, 4, 5, 6, 8, 2 * KEEP_BITS)
 ACTIVATION_BITS = (32, 8)
 DENSITIES = (0.25, 0.5, 0.75, 1.0)
 OBJECTIVES = ("latency_s", "energy_j", "size_bytes")
-CALIBRATION_EXAMPLES = 256
+CALIBRATION_EXAMPLES = 192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,6 +51,7 @@ class Design:
         name: "fp32", "d01", ...
         techniques: Fitted, in order of application.
         measured: Its score on the whole test split.
+        sizes: Packed bits, containers and file of the model as it was written.
         predicted_drop: Drop of the metric that the sensitivities predicted, before it was measured.
         columns: Device name to predicted latency_s, energy_j, peak_bytes, size_bytes.
     """
@@ -58,6 +59,7 @@ class Design:
     name: str
     techniques: tuple[compress.Fitted, ...]
     measured: Measured
+    sizes: compress.Sizes
     predicted_drop: float
     columns: Mapping[str, Mapping[str, float]]
 
@@ -337,8 +339,7 @@ class _Job:
         model = self.model
         for technique in techniques:
             fitted.append(technique.fit(model))
-            if technique is not techniques[-1]:
-                model = fitted[-1].apply(model)
+            model = fitted[-1].apply(model)
         small = compress.cost(self.workload, *fitted)
         columns = {}
         for name, device in self.devices.items():
@@ -349,10 +350,15 @@ class _Job:
                 "peak_bytes": float(cost.peak_bytes),
                 "size_bytes": float(small.weight_bytes()),
             }
-        name = f"d{len(self.designs):02d}" if techniques else "uncompressed"
-        self.designs.append(
-            Design(name=name, techniques=tuple(fitted), measured=measured, predicted_drop=predicted, columns=columns)
+        design = Design(
+            name=f"d{len(self.designs):02d}" if techniques else "uncompressed",
+            techniques=tuple(fitted),
+            measured=measured,
+            sizes=compress.sizes(model),
+            predicted_drop=predicted,
+            columns=columns,
         )
+        self.designs.append(design)
         self.knobs.append(knobs or {})
 
     def fit(self, sensitivities: Sensitivities) -> AccuracyCurve:

@@ -33,7 +33,7 @@ def pareto_figure(found: Optimized, path: Path) -> None:
         left.scatter(latency[0], drops[0], s=90, marker="*", color=colour, edgecolors="black", linewidths=0.6)
         index = [design.name for design in found.designs].index(found.chosen[device])
         left.scatter(latency[index], drops[index], s=170, marker="o", facecolors="none", edgecolors="black")
-    size = np.array([design.measured.packed_bytes for design in found.designs]) / 1e3
+    size = np.array([design.sizes.packed_bytes for design in found.designs]) / 1e3
     errors = np.array([design.measured.drop.standard_error for design in found.designs]) * 100
     right.errorbar(size, drops, yerr=errors, fmt="o", ms=5, lw=1, color="#444444", ecolor="#bbbbbb")
     right.scatter(size[0], drops[0], s=90, marker="*", color="#444444", edgecolors="black", zorder=3)

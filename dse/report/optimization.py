@@ -105,8 +105,8 @@ def _summary(found: Optimized, models: Mapping[str, Path]) -> str:
                 _points(design.measured.drop.value, design.measured.drop.standard_error),
                 f"{before['latency_s'] / after['latency_s']:.2f}x",
                 f"{before['energy_j'] / after['energy_j']:.2f}x",
-                f"{reference.measured.packed_bytes / design.measured.packed_bytes:.2f}x",
-                f"{reference.measured.file_bytes / design.measured.file_bytes:.2f}x",
+                f"{reference.sizes.packed_bytes / design.sizes.packed_bytes:.2f}x",
+                f"{reference.sizes.file_bytes / design.sizes.file_bytes:.2f}x",
             ]
         )
     header = ["device", "chosen design", "drop, points (measured)", "latency gain (predicted)"]
@@ -175,8 +175,8 @@ def _front_row(found: Optimized, design: Design, device: str) -> list[str]:
         _points(design.measured.drop.value, design.measured.drop.standard_error),
         si(columns["latency_s"], "s"),
         si(columns["energy_j"], "J"),
-        si(design.measured.packed_bytes, "B"),
-        si(design.measured.file_bytes, "B"),
+        si(design.sizes.packed_bytes, "B"),
+        si(design.sizes.file_bytes, "B"),
         describe(design, found.units),
     ]
 
@@ -282,8 +282,8 @@ def _write_designs(found: Optimized, path: Path) -> None:
             "drop_standard_error": design.measured.drop.standard_error,
             "drop_predicted": design.predicted_drop,
             **{f"{name}_predicted": value for name, value in design.columns[device].items()},
-            "packed_bytes_measured": design.measured.packed_bytes,
-            "file_bytes_measured": design.measured.file_bytes,
+            "packed_bytes_measured": design.sizes.packed_bytes,
+            "file_bytes_measured": design.sizes.file_bytes,
             "what": describe(design, found.units),
         }
         for device, front in found.fronts.items()

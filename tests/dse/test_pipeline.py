@@ -59,7 +59,7 @@ def test_the_chosen_design_keeps_the_limit_and_beats_the_uncompressed_model(foun
         design, reference = found.design(name), found.designs[0]
         assert design.measured.drop.value <= found.allowed
         assert design.columns[device]["latency_s"] <= reference.columns[device]["latency_s"]
-        assert design.measured.packed_bytes < reference.measured.packed_bytes / 2
+        assert design.sizes.packed_bytes < reference.sizes.packed_bytes / 2
 
 
 def test_fronts_hold_exactly_the_designs_that_no_other_beats(found: Optimized) -> None:
@@ -79,7 +79,7 @@ def test_predicted_columns_are_those_of_the_model_that_was_applied(found: Optimi
     cost = hwmodels.evaluate(loaded, hwmodels.load("h100-sxm"))
     assert design.columns["h100-sxm"]["latency_s"] == pytest.approx(float(cost.latency_s), rel=1e-12)
     assert design.columns["h100-sxm"]["energy_j"] == pytest.approx(float(cost.energy_j), rel=1e-12)
-    assert design.measured.packed_bytes == pytest.approx(float(workload_of(model).weight_bytes()))
+    assert design.sizes.packed_bytes == pytest.approx(float(workload_of(model).weight_bytes()))
 
 
 def test_predicted_drops_order_the_designs_that_were_measured_afterwards(found: Optimized) -> None:
