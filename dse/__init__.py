@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dse.pareto import crowding_distance, front_ranks, hypervolume, non_dominated
+from dse.results import Result
 from dse.running import run
 from dse.space import Knob, Points, Space, choice, grid, log_uniform, per_layer, uniform
-from dse.sweeps import Result, sweep
+from dse.sweeps import sweep
 
 if TYPE_CHECKING:
     from dse.model import StandardModel, standard_model

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,13 @@ from dse.space import Space
 from workloads.errors import SpaceError
 from workloads.knobs import PerLayer
 
-__all__ = ["Model", "alike", "check_against_rows", "evaluate_points", "scatter"]
+__all__ = ["Model", "check_against_rows", "chunk_size", "evaluate_chunks", "evaluate_points"]
 
 Model = Callable[[Any], Any]
 """Design points to a `Cost` or a mapping of columns; its attribute `structural` names more knobs that split batches."""
+
+_CHUNK = 8192
+"""Points per batch, at least: smaller ones pay the interpreter. See `chunk_size`."""
 
 COST_FIELDS = ("latency_s", "energy_j", "flops", "dram_bytes", "peak_bytes")
 _LARGEST_BLOCK = (32 << 20) - (64 << 10)  # of what glibc counts
@@ -160,3 +164,54 @@ def check_against_rows(
                     f"column {name!r}, row {row}: {batched:.9g} in a batch, {single:.9g} alone. The model mixes the "
                     "rows of a batch: look for sum, max, mean, any or sort without an axis"
                 )
+
+
+def chunk_size(space: Space) -> int:
+    """Give the points per batch at which the columns of a batch just fit the heap that is kept between batches.
+
+    Larger batches pay page faults, smaller ones the interpreter: see tests/bench/README.md.
+
+    Example:
+        >>> chunk_size(Space(x=[1, 2])), chunk_size(Space(**{f"x{gene}": [1, 2] for gene in range(76)}))
+        (32768, 16384)
+    """
+    return _CHUNK * min(4, max(1, 160 // space.genes))
+
+
+def evaluate_chunks(
+    space: Space,
+    model: Model,
+    genes: Genes,
+    *,
+    chunk: int | None = None,
+    map: Callable[..., Iterable[Any]] = map,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Cost points chunk by chunk, through any `map`; points of different names go in chunks of their own.
+
+    Args:
+        space: Of the genes.
+        model: As in `sweep`.
+        genes: Shape (n_points, genes).
+        chunk: Points per batch; default: `chunk_size`.
+        map: Over chunks of genes; the model and the chunks must pickle for a process pool.
+        progress: Called as progress(points done, points in all).
+
+    Returns:
+        Column name to values, shape (n_points,) each.
+    """
+    total, chunk = len(genes), chunk or chunk_size(space)
+    if not total:
+        raise SpaceError("there are no design points to cost")
+    groups = alike(space, model, genes)
+    index = [part[start : start + chunk] for part in groups for start in range(0, len(part), chunk)]
+    # rows in order are sliced: a copy of 72 columns by index costs as much as decoding them
+    chunks = [genes[rows[0] : rows[-1] + 1] if len(groups) == 1 else genes[rows] for rows in index]
+    columns: dict[str, NDArray[Any]] = {}
+    done = 0
+    for rows, part in zip(index, map(partial(evaluate_points, space, model), chunks), strict=True):
+        scatter(columns, part, rows, total)
+        done += len(rows)
+        if progress is not None:
+            progress(done, total)
+    return columns

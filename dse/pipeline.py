@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +14,14 @@ import numpy as np
 import hwmodels
 from dse import search
 from dse.accuracy import AccuracyCurve, Change, Measured, Scorer, Sensitivities, fit_curve, measure_sensitivities
+from dse.batches import evaluate_points
 from dse.constraints import check_feasible
 from dse.model import StandardModel, device_of
 from dse.pareto import non_dominated
+from dse.proposals import key_of, loss_limits, loss_of, predicted_loss, techniques_of
+from dse.results import Result
 from dse.running import run
 from dse.space import Space, per_layer
-from dse.sweeps import Result, evaluate_points
 from workloads import compress, tasks
 from workloads.compress import KEEP_BITS
 from workloads.errors import SpaceError, TaskError, TechniqueError
@@ -254,7 +255,7 @@ class _Job:
         points = 0
         for done, (device, activation) in enumerate(cases, start=1):
             space = self._space(device, activation)
-            loss = partial(_predicted_loss, sensitivities, activation)
+            loss = partial(predicted_loss, sensitivities, activation)
             model = replace(self.base, estimates={"loss_rise": loss})
             minimize = (*OBJECTIVES, "loss_rise")
             starts = search.additive_starts(space, partial(evaluate_points, space, model), minimize, rng=self.rng)
@@ -264,15 +265,15 @@ class _Job:
             points += len(result)
             proposals += self._propose(result, activation, curve, device)
             self.progress("searching", done, len(cases))
-        known = {_key(knobs) for knobs in self.knobs}
+        known = {key_of(knobs) for knobs in self.knobs}
         chosen: dict[str, dict[str, Any]] = {}
         if curve is None:  # nothing measured yet: any order, to cover the whole range
             proposals = [proposals[index] for index in self.rng.permutation(len(proposals))]
         else:
             proposals.sort(key=lambda item: item[0])
         for _, knobs in proposals:
-            if _techniques(knobs) and _key(knobs) not in known and len(chosen) < number:
-                chosen.setdefault(_key(knobs), knobs)
+            if techniques_of(knobs) and key_of(knobs) not in known and len(chosen) < number:
+                chosen.setdefault(key_of(knobs), knobs)
         self.seconds["search"] = self.seconds.get("search", 0.0) + time.perf_counter() - start
         return list(chosen.values()), points
 
@@ -291,7 +292,7 @@ class _Job:
         """Pick, for several allowed drops, the point with the least of each objective (rank, knobs)."""
         columns = result.columns
         loss = np.asarray(columns["loss_rise"])
-        limits = _loss_limits(loss, curve, self.allowed)
+        limits = loss_limits(loss, curve, self.allowed)
         proposals = []
         for order, limit in enumerate(limits):
             inside = np.flatnonzero((loss <= limit) & np.isfinite(columns["latency_s"]))
@@ -324,10 +325,10 @@ class _Job:
     ) -> None:
         """Apply designs to the real weights and run the task on the whole test split."""
         start = time.perf_counter()
-        designs = [_techniques(knobs) for knobs in proposals]
+        designs = [techniques_of(knobs) for knobs in proposals]
         self.scorer.measure_all(designs, workers=self.workers, progress=self.progress)
         for knobs, techniques in zip(proposals, designs, strict=True):
-            loss = float(_loss_of(knobs, sensitivities))
+            loss = float(loss_of(knobs, sensitivities))
             self._add(techniques, knobs, float("nan") if curve is None else float(curve.predict(loss)))
         key = "accuracy on the test split"
         self.seconds[key] = self.seconds.get(key, 0.0) + time.perf_counter() - start
@@ -364,7 +365,7 @@ class _Job:
     def fit(self, sensitivities: Sensitivities) -> AccuracyCurve:
         """Fit the curve from predicted loss to measured drop on every design measured so far."""
         pairs = [
-            (float(_loss_of(knobs, sensitivities)), design.measured.drop.value)
+            (float(loss_of(knobs, sensitivities)), design.measured.drop.value)
             for knobs, design in zip(self.knobs, self.designs, strict=True)
             if knobs
         ]
@@ -421,52 +422,3 @@ def _prunable(technique: compress.PruneHeads | compress.PruneNeurons, model: onn
         return {block: len(units) for block, units in technique.fit(model).kept.items()}
     except TechniqueError:
         return {}
-
-
-def _techniques(knobs: Mapping[str, Any]) -> list[compress.Technique]:
-    """Give the techniques of a design, leaving out those that change nothing."""
-    found: list[compress.Technique] = []
-    for name, technique in (("head_density", compress.PruneHeads), ("neuron_density", compress.PruneNeurons)):
-        densities = knobs.get(name, {})
-        if any(value < 1 for value in densities.values()):
-            found.append(technique(density=densities))
-    bits = knobs.get("weight_bits", {})
-    if any(value < KEEP_BITS for value in bits.values()):
-        found.append(compress.Quantize(weight_bits=bits, activation_bits=knobs["activation_bits"]))
-    return found
-
-
-def _predicted_loss(sensitivities: Sensitivities, activation: int, point: Any) -> Any:
-    """Predict the rise of the loss for a batch of design points (or one)."""
-    knobs = {name: getattr(point, name) for name in ("weight_bits", "head_density", "neuron_density") if name in point}
-    bits = knobs["weight_bits"]
-    if activation == 8:
-        knobs["activation_bits"] = PerLayer(bits.blocks, np.where(np.asarray(bits.values) < KEEP_BITS, 8.0, 32.0))
-    return sensitivities.predict(knobs)
-
-
-def _loss_of(knobs: Mapping[str, Any], sensitivities: Sensitivities) -> float:
-    layers = {
-        name: PerLayer(tuple(values), np.array([list(values.values())], dtype=float))
-        for name, values in knobs.items()
-        if isinstance(values, Mapping)
-    }
-    if knobs["activation_bits"] == 8:
-        bits = layers["weight_bits"]
-        layers["activation_bits"] = PerLayer(bits.blocks, np.where(bits.values < KEEP_BITS, 8.0, 32.0))
-    return float(sensitivities.predict(layers)[0])
-
-
-def _loss_limits(loss: Any, curve: AccuracyCurve | None, allowed: float) -> list[float]:
-    """Give the predicted losses up to which designs are looked for, the most wanted first."""
-    if curve is None:  # nothing measured yet: spread over the range of the front
-        low = max(float(np.quantile(loss, 0.02)), 1e-3)
-        return [float(limit) for limit in np.geomspace(low, max(float(loss.max()), 2 * low), 7)]
-    grid = np.linspace(0, float(curve.rises.max()), 2000)
-    drops = curve.predict(grid)
-    return [float(grid[drops <= allowed * factor].max()) for factor in (1.0, 0.7, 1.4, 0.4, 3.0, 8.0)]
-
-
-def _key(knobs: Mapping[str, Any]) -> str:
-    """Say what a design does to the model: two that do the same are one."""
-    return json.dumps([technique.to_dict() for technique in _techniques(knobs)], sort_keys=True)

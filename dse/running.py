@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dse.batches import Model, check_against_rows, evaluate_chunks
 from dse.constraints import Bounds, total_violation
 from dse.digests import digest_of
 from dse.knobs import Genes
@@ -16,7 +17,6 @@ from dse.pareto import objective_matrix
 from dse.results import Result
 from dse.search.protocol import Search
 from dse.store import Part, load_part, open_run, save_part
-from dse.sweeps import Model, check_against_rows, evaluate_chunks
 from workloads.errors import SpaceError, StoreError
 
 __all__ = ["run"]
@@ -45,7 +45,7 @@ def run(
         constraints: The search is told how far points are outside.
         store: Run directory, made on first use. The same search started again goes on where it was killed; with a
             larger budget, where it ended.
-        chunk: Points per batch of the model; default: `sweeps.chunk_size`.
+        chunk: Points per batch of the model; default: `batches.chunk_size`.
         check_rows: Random rows of the first batch that are costed again one by one and compared.
         map: Any `map`, over chunks of genes.
         progress: Called as progress(points done, budget).

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dse.batches import Model, alike, check_against_rows, evaluate_points, scatter
+from dse.batches import Model, check_against_rows, evaluate_chunks
 from dse.constraints import Bounds
 from dse.knobs import Genes
 from dse.results import Result
 from dse.space import Space
 from workloads.errors import SpaceError
 
-__all__ = ["Model", "Result", "check_against_rows", "evaluate_chunks", "evaluate_points", "sweep"]
+__all__ = ["sweep"]
 
 LARGEST_SWEEP = 50_000_000
-_CHUNK = 8192
-"""Points per batch, at least: smaller ones pay the interpreter. See `chunk_size`."""
 
 
 def sweep(
@@ -115,54 +111,3 @@ def _countable(space: Space) -> int:
 def _every_point(space: Space) -> Genes:
     _countable(space)
     return np.concatenate(list(space.enumerate()))
-
-
-def chunk_size(space: Space) -> int:
-    """Give the points per batch at which the columns of a batch just fit the heap that is kept between batches.
-
-    Larger batches pay page faults, smaller ones the interpreter: see tests/bench/README.md.
-
-    Example:
-        >>> chunk_size(Space(x=[1, 2])), chunk_size(Space(**{f"x{gene}": [1, 2] for gene in range(76)}))
-        (32768, 16384)
-    """
-    return _CHUNK * min(4, max(1, 160 // space.genes))
-
-
-def evaluate_chunks(
-    space: Space,
-    model: Model,
-    genes: Genes,
-    *,
-    chunk: int | None = None,
-    map: Callable[..., Iterable[Any]] = map,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, NDArray[Any]]:
-    """Cost points chunk by chunk, through any `map`; points of different names go in chunks of their own.
-
-    Args:
-        space: Of the genes.
-        model: As in `sweep`.
-        genes: Shape (n_points, genes).
-        chunk: Points per batch; default: `chunk_size`.
-        map: Over chunks of genes; the model and the chunks must pickle for a process pool.
-        progress: Called as progress(points done, points in all).
-
-    Returns:
-        Column name to values, shape (n_points,) each.
-    """
-    total, chunk = len(genes), chunk or chunk_size(space)
-    if not total:
-        raise SpaceError("there are no design points to cost")
-    groups = alike(space, model, genes)
-    index = [part[start : start + chunk] for part in groups for start in range(0, len(part), chunk)]
-    # rows in order are sliced: a copy of 72 columns by index costs as much as decoding them
-    chunks = [genes[rows[0] : rows[-1] + 1] if len(groups) == 1 else genes[rows] for rows in index]
-    columns: dict[str, NDArray[Any]] = {}
-    done = 0
-    for rows, part in zip(index, map(partial(evaluate_points, space, model), chunks), strict=True):
-        scatter(columns, part, rows, total)
-        done += len(rows)
-        if progress is not None:
-            progress(done, total)
-    return columns

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.pareto import hypervolume, objective_matrix
+from dse.results import Result
 from dse.running import run
 from dse.search.protocol import Search
 from dse.search.simple import random_search
 from dse.space import Space, per_layer
-from dse.sweeps import Result
 from workloads.knobs import PerLayer
 
 __all__ = ["allocation_columns", "allocation_space", "check_search"]

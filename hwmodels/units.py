@@ -16,7 +16,7 @@ from workloads.errors import SpecError
 if TYPE_CHECKING:
     import pint
 
-__all__ = ["EXAMPLES", "Unit", "format_si", "parse_quantity"]
+__all__ = ["EXAMPLES", "Unit", "format_si", "parse_quantity", "si_scale"]
 
 EXAMPLES: dict[str, str] = {
     "s": "3 us",
@@ -170,7 +170,7 @@ _SI = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _SMALL = ((1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
 
 
-def format_si(value: float, unit: str, digits: int = 4) -> str:
+def format_si(value: float, unit: str = "", digits: int = 4) -> str:
     """Write a number with an SI prefix, for tables and files.
 
     Args:
@@ -187,8 +187,18 @@ def format_si(value: float, unit: str, digits: int = 4) -> str:
         '0 s'
     """
     if value == 0 or not math.isfinite(value) or unit == "mm2":
-        return f"{value:.{digits}g} {unit}"
-    size = abs(value) * (1 + 10.0**-digits / 2)  # 999.96 with four digits is written 1 k, not 1e+03
+        return f"{value:.{digits}g} {unit}".rstrip()
+    # 999.96 with four digits is written 1 k, not 1e+03
+    scale, prefix = si_scale(abs(value) * (1 + 10.0**-digits / 2))
+    return f"{value / scale:.{digits}g} {prefix}{unit}".rstrip()
+
+
+def si_scale(size: float) -> tuple[float, str]:
+    """Give the scale and the prefix in which a size is at least one.
+
+    Example:
+        >>> si_scale(0.02)
+        (0.001, 'm')
+    """
     ladder = _SI if size >= 1 else _SMALL
-    scale, prefix = next((step for step in ladder if size >= step[0]), ladder[-1])
-    return f"{value / scale:.{digits}g} {prefix}{unit}"
+    return next((step for step in ladder if size >= step[0]), ladder[-1])

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dse.cli import inputs
-from dse.cli.output import console, print_table, si
+from dse.cli.output import console, print_table
 from dse.files import atomic_write, output_folder
+from hwmodels import format_si
 from workloads.errors import TechniqueError, WorkloadError
 
 if TYPE_CHECKING:
@@ -123,6 +124,6 @@ def _report(before: Sizes, after: Sizes, out: Path, as_json: bool) -> None:
     for key, label in zip(fields, labels, strict=True):
         unit = "" if key == "parameters" else "B"
         old, new = float(getattr(before, key)), float(getattr(after, key))
-        rows.append([label, si(old, unit, 4), si(new, unit, 4), f"{old / new:.2f}x" if new else "-"])
+        rows.append([label, format_si(old, unit), format_si(new, unit), f"{old / new:.2f}x" if new else "-"])
     print_table(["size, measured", "before", "after", "gain"], rows)
     console().print(f"written: {out}", soft_wrap=True)

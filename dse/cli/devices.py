@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dse.cli import inputs
-from dse.cli.output import console, print_table, si
+from dse.cli.output import console, print_table
+from dse.numbers import si
 from workloads.errors import SpecError
 
 if TYPE_CHECKING:

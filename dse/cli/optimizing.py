@@ -10,8 +10,9 @@ import typer
 
 from dse.cli import inputs
 from dse.cli.inputs import ModelSource
-from dse.cli.output import console, print_table, progress_bar, si
+from dse.cli.output import console, print_table, progress_bar
 from dse.files import output_folder
+from dse.numbers import si
 from workloads.errors import MeasureError, SpaceError
 
 if TYPE_CHECKING:

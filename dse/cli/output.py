@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -13,23 +12,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = ["Bar", "console", "print_table", "progress_bar", "short", "si"]
+__all__ = ["Bar", "console", "print_table", "progress_bar", "short"]
 
 SHOW_AFTER_S = 2.0
 """A bar for less than this would only flicker [s]."""
-
-_PREFIXES = (
-    (1e15, "P"),
-    (1e12, "T"),
-    (1e9, "G"),
-    (1e6, "M"),
-    (1e3, "k"),
-    (1.0, ""),
-    (1e-3, "m"),
-    (1e-6, "u"),
-    (1e-9, "n"),
-    (1e-12, "p"),
-)
 
 
 def console(stderr: bool = False) -> Console:
@@ -37,22 +23,6 @@ def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False)
-
-
-def si(value: float, unit: str = "", digits: int = 3) -> str:
-    """Write a number with an SI prefix.
-
-    Example:
-        >>> si(0.00123, "s"), si(0, "B"), si(math.inf, "s"), si(999.9e3, "B")
-        ('1.23 ms', '0 B', 'inf', '1 MB')
-    """
-    if not math.isfinite(value):
-        return f"{value:g}"
-    if value == 0:
-        return f"0 {unit}".rstrip()
-    size = abs(value) * (1 + 10.0**-digits / 2)
-    scale, prefix = next((step for step in _PREFIXES if size >= step[0]), _PREFIXES[-1])
-    return f"{value / scale:.{digits}g} {prefix}{unit}".rstrip()
 
 
 def short(text: str, width: int) -> str:

@@ -14,8 +14,10 @@ import typer
 
 from dse.cli import inputs
 from dse.cli.inputs import ModelSource
-from dse.cli.output import console, print_table, si
+from dse.cli.output import console, print_table
 from dse.files import atomic_write
+from dse.numbers import si
+from hwmodels import format_si
 from workloads.errors import SpaceError
 
 if TYPE_CHECKING:
@@ -196,17 +198,18 @@ def _tight(value: float, unit: str = "") -> str:
 
 
 def _print_totals(totals: dict[str, Any], memory: dict[str, Any]) -> None:
+    speed = totals["flops"] / totals["latency_s"] if totals["latency_s"] else 0.0
+    reached = f"{si(speed, 'FLOP/s')} reached" if speed else ""
     rows = [
-        ["work", si(totals["flops"], "FLOP", 4), f"{si(totals['matmul_conv_macs'], 'MAC', 4)} in products"],
-        ["DRAM traffic", si(totals["dram_bytes"], "B", 4), f"weights {si(totals['weight_bytes'], 'B', 4)}"],
-        ["latency", si(totals["latency_s"], "s", 4), f"{si(totals['flops'] / totals['latency_s'], 'FLOP/s')} reached"
-         if totals["latency_s"] else ""],
-        ["energy", si(totals["energy_j"], "J", 4), ""],
-        ["peak memory", si(totals["peak_bytes"], "B", 4), f"of {si(memory['capacity_bytes'], 'B')}"],
+        ["work", format_si(totals["flops"], "FLOP"), f"{format_si(totals['matmul_conv_macs'], 'MAC')} in products"],
+        ["DRAM traffic", format_si(totals["dram_bytes"], "B"), f"weights {format_si(totals['weight_bytes'], 'B')}"],
+        ["latency", format_si(totals["latency_s"], "s"), reached],
+        ["energy", format_si(totals["energy_j"], "J"), ""],
+        ["peak memory", format_si(totals["peak_bytes"], "B"), f"of {si(memory['capacity_bytes'], 'B')}"],
     ]  # fmt: skip
     print_table(["total", "", ""], rows, left=(0, 2))
     if not memory["fits"]:
-        demand, capacity = si(totals["peak_bytes"], "B", 4), si(memory["capacity_bytes"], "B", 4)
+        demand, capacity = format_si(totals["peak_bytes"], "B"), format_si(memory["capacity_bytes"], "B")
         largest = memory.get("largest_batch")
         advice = {None: "the file fixes the batch size", 0: "not even batch 1 fits"}.get(
             largest, f"the largest batch that fits is {largest}"

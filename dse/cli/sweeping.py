@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dse.cli.output import Bar, console, print_table, progress_bar, si
+from dse.cli.output import Bar, console, print_table, progress_bar
 from dse.files import atomic_write, output_folder
+from dse.numbers import si
 from workloads.errors import SpaceError, StoreError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from dse.batches import Model
     from dse.cli.sweep_config import SweepConfig
+    from dse.results import Result
     from dse.search import Search
-    from dse.sweeps import Model, Result
 
 __all__ = ["sweep"]
 
@@ -95,7 +97,7 @@ def _search(settings: SweepConfig, model: Model) -> Search:
     import numpy as np
 
     from dse import search
-    from dse.sweeps import evaluate_points
+    from dse.batches import evaluate_points
 
     space, rng = settings.space, np.random.default_rng(settings.seed)
     if settings.method == "exhaustive":
@@ -123,7 +125,7 @@ def _front(result: Result, settings: SweepConfig) -> tuple[Result, np.typing.NDA
     if not np.isfinite(columns["latency_s"]).any():
         least = float(np.min(columns["peak_bytes"]))
         raise SpaceError(
-            f"{settings.path}: no point fits its device's memory; the smallest needs {si(least, 'B', 4)}. "
+            f"{settings.path}: no point fits its device's memory; the smallest needs {si(least, 'B', digits=4)}. "
             "Take a smaller batch, fewer bits, or a larger device"
         )
     try:

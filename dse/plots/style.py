@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.files import atomic_write
+from hwmodels.units import si_scale
 from workloads.errors import StoreError
 
 if TYPE_CHECKING:
@@ -37,16 +38,6 @@ BESIDE: dict[str, Any] = {
 
 
 _UNITS = {"s": "s", "j": "J", "w": "W", "bytes": "B", "mm2": "mm2", "hz": "Hz", "flops": "FLOP"}
-_PREFIXES = (
-    (1e12, "T"),
-    (1e9, "G"),
-    (1e6, "M"),
-    (1e3, "k"),
-    (1.0, ""),
-    (1e-3, "m"),
-    (1e-6, "\N{MICRO SIGN}"),
-    (1e-9, "n"),
-)
 
 
 def axis_label(name: str, values: NDArray[Any]) -> tuple[str, NDArray[Any]]:
@@ -63,7 +54,7 @@ def axis_label(name: str, values: NDArray[Any]) -> tuple[str, NDArray[Any]]:
     words = words if words[-1] == "flops" else words[:-1]
     finite = np.abs(values[np.isfinite(values) & (values != 0)])
     size = float(finite.max()) if finite.size and unit != "mm2" else 1.0
-    scale, prefix = next((step for step in _PREFIXES if size >= step[0]), _PREFIXES[-1])
+    scale, prefix = si_scale(size)
     return f"{' '.join(words)} [{prefix}{unit}]", values / scale
 
 

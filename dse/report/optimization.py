@@ -15,9 +15,10 @@ from dse import plots
 from dse.files import atomic_write
 from dse.measure import Timing
 from dse.model import device_of
+from dse.numbers import si
 from dse.pipeline import Design, Optimized
 from dse.report.figures import pareto_figure, prediction_figure
-from dse.report.tables import markdown_table, si
+from dse.report.tables import markdown_table
 from workloads import compress
 
 __all__ = ["write_chosen", "write_report"]

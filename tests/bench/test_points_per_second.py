@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import dse
+from dse.batches import evaluate_chunks, evaluate_points
 from dse.model import StandardModel, standard_model
-from dse.sweeps import evaluate_chunks, evaluate_points
 from workloads import compress
 from workloads.onnx import load_onnx
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -80,21 +81,29 @@ def test_an_interrupt_leaves_with_130_and_one_line(dse_run: Run, monkeypatch: py
     assert (outcome.code, outcome.out, outcome.err) == (130, "", "interrupted\n")
 
 
+def _heed_interrupts() -> None:
+    """A runner in the background ignores interrupts, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_of_the_real_process_leaves_no_traceback(tmp_path: Path) -> None:
     config = tmp_path / "long.toml"
     config.write_text(
         '[model]\npath = "vit-mnist"\nbind = { batch = 1 }\n[space]\ndevice = ["t4"]\n'
         "clock_scale = { low = 0.5, high = 1.0 }\n[search]\nmethod = 'random'\nbudget = 900000000\n"
     )
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command("sweep", str(config), "--out", str(tmp_path / "run")),
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 30
-    while not list((tmp_path / "run").glob("part-*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(2)
-    _, err = process.communicate(timeout=30)
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts,
+    ) as process:  # fmt: skip
+        try:
+            deadline = time.monotonic() + 60
+            while not list((tmp_path / "run").glob("part-*")) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert err == "interrupted\n"
     assert not [item for item in (tmp_path / "run").iterdir() if item.name.startswith(".")]

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dse.batches import evaluate_points
 from dse.pareto import hypervolume, non_dominated
+from dse.results import Result
 from dse.running import run
 from dse.search.additive import additive_starts
 from dse.search.genetic import nsga2
@@ -18,7 +20,6 @@ from dse.search.protocol import Search
 from dse.search.refine import local_refine
 from dse.search.simple import exhaustive, random_search
 from dse.space import Space, per_layer, uniform
-from dse.sweeps import Result, evaluate_points
 from dse.testing import allocation_columns, allocation_space, check_search
 from workloads.errors import SpaceError
 

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dse.batches import evaluate_points
 from dse.model import StandardModel, standard_model
 from dse.results import Result
 from dse.space import Space, choice, grid, per_layer, uniform
-from dse.sweeps import evaluate_points, sweep
+from dse.sweeps import sweep
 from workloads import compress
 from workloads.errors import SpaceError
 from workloads.onnx import load_onnx
