@@ -55,6 +55,7 @@ def axis_label(name: str, values: NDArray[Any]) -> tuple[str, NDArray[Any]]:
     finite = np.abs(values[np.isfinite(values) & (values != 0)])
     size = float(finite.max()) if finite.size and unit != "mm2" else 1.0
     scale, prefix = si_scale(size)
+    prefix = prefix.replace("u", "\N{MICRO SIGN}")
     return f"{' '.join(words)} [{prefix}{unit}]", values / scale
 
 
