@@ -13,6 +13,7 @@ from workloads.errors import (
 )
 from workloads.formats import FORMATS, Format, arithmetic_format, format_code, integer_code
 from workloads.liveness import activation_peak_bytes, peak_bytes
+from workloads.onnx.loader import load_onnx
 from workloads.operator import PATTERNS, Axis, Operator, Tensor, axis, pattern_code
 from workloads.workload import Program, Workload
 
@@ -39,6 +40,7 @@ __all__ = [
     "axis",
     "format_code",
     "integer_code",
+    "load_onnx",
     "pattern_code",
     "peak_bytes",
 ]
