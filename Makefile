@@ -31,7 +31,7 @@ help: ## List the targets
 # No --clear here: most edits of pyproject.toml are settings, and a second install of torch costs a minute.
 .venv-dev/.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-dev
-	$(DEV)/python $(PIP_INSTALL) --editable '.[torch,search,test]'
+	$(DEV)/python $(PIP_INSTALL) --editable '.[torch,test]'
 	touch $@
 
 demo: .venv/.stamp ## Optimize the embedded model end to end, from a core-only environment

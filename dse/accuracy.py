@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from workloads import compress, tasks
 from workloads.compress import Fitted, Technique
-from workloads.errors import SpaceError
+from workloads.errors import DseError, SpaceError, TaskError
 from workloads.knobs import PerLayer
 from workloads.tasks import Drop, Score, Task
 
@@ -84,7 +84,7 @@ class Scorer:
         self.task = task
         self.split = split
         self.limit = limit
-        self.reference = task.evaluate(model, split, limit=limit)
+        self.reference = self._score(model)
         self._known: dict[str, Measured] = {}
 
     def measure(self, techniques: Sequence[Technique | Fitted]) -> Measured:
@@ -97,13 +97,39 @@ class Scorer:
         key = json.dumps(parameters, sort_keys=True, default=float)
         if key not in self._known:
             small = compress.apply(self.model, *techniques)
-            score = self.task.evaluate(small, self.split, limit=self.limit)
+            score = self._score(small)
             self._known[key] = Measured(
                 score=score,
                 drop=tasks.drop(self.reference, score),
                 loss_rise=tasks.loss_rise(self.reference, score),
             )
         return self._known[key]
+
+    def _score(self, model: onnx.ModelProto) -> Score:
+        """Run the task, and hold a user's task to its word.
+
+        Raises:
+            TaskError: It fails, gives no `Score`, a score that is not a number, or another metric than it declares.
+        """
+        task = self.task
+        try:
+            score = task.evaluate(model, self.split, limit=self.limit)
+        except DseError:
+            raise
+        except Exception as error:  # a user's task may fail in any way
+            raise TaskError(
+                f"task {task.name}: evaluate() fails on split {self.split!r}: {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(score, Score):
+            raise TaskError(f"task {task.name}: evaluate() gives {type(score).__name__}, not a workloads.tasks.Score")
+        if (score.metric, score.higher_is_better) != (task.metric, task.higher_is_better):
+            raise TaskError(
+                f"task {task.name}: declares {task.metric!r} (higher is better: {task.higher_is_better}), but scores "
+                f"{score.metric!r} (higher is better: {score.higher_is_better})"
+            )
+        if not np.isfinite(score.value):
+            raise TaskError(f"task {task.name}: the model scores {score.value} on split {self.split!r}")
+        return score
 
     def measure_all(
         self,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from workloads.errors import StoreError
 
-__all__ = ["atomic_write", "output_folder"]
+__all__ = ["atomic_write", "output_folder", "reserved_folder"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -82,6 +82,26 @@ def output_folder(path: str | os.PathLike[str]) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StoreError(f"cannot write into the folder {str(folder)!r}: permission denied; give another place")
     return folder
+
+
+@contextmanager
+def reserved_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Make a folder for output as `output_folder` does, and take it back if the work fails and left it empty.
+
+    Args:
+        path: The folder; missing parents are made.
+
+    Raises:
+        StoreError: It cannot be made or written to.
+    """
+    made = not Path(path).exists()
+    folder = output_folder(path)
+    try:
+        yield folder
+    except BaseException:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
 
 
 def _reason(error: OSError) -> str:

@@ -13,10 +13,10 @@ import hwmodels
 from dse.digests import digest_of
 from dse.space import Space
 from workloads import compress
-from workloads.errors import SpaceError, nearest
+from workloads.errors import SpaceError
 from workloads.workload import Workload
 
-__all__ = ["KNOBS", "StandardModel", "check_knobs", "device_of", "standard_model"]
+__all__ = ["KNOBS", "StandardModel", "device_of", "standard_model"]
 
 KNOBS: dict[str, str] = {
     "activation_bits": "8: dynamic W8A8; 16 and more: weight-only (structural)",
@@ -161,10 +161,3 @@ def _whole(value: Any) -> Any:
             raise SpaceError(f"a structural knob has several values in one batch: {distinct.tolist()}")
         value = distinct[0]
     return int(value) if isinstance(value, int | float | np.number) else value
-
-
-def check_knobs(names: Any) -> None:
-    """Refuse knobs that the standard model would ignore."""
-    for name in names:
-        if name not in KNOBS:
-            raise SpaceError(f"the standard model has no knob {name!r}; {nearest(name, KNOBS)}")

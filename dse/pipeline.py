@@ -119,9 +119,15 @@ def allowed_drop(text: str | float, reference: float) -> float:
         value = float(written.removesuffix("%"))
     except ValueError:
         value = -1.0
-    if not value >= 0:
+    if not 0 <= value < float("inf"):
         raise TaskError(f"max-drop {text!r} is not a limit; write 0.01 (absolute) or 1% (relative)")
-    return value / 100 * abs(reference) if written.endswith("%") else value
+    allowed = value / 100 * abs(reference) if written.endswith("%") else value
+    if allowed > abs(reference) > 0:
+        raise TaskError(
+            f"max-drop {text!r} allows more than the whole metric, which is {reference:.4g}; an absolute limit is in "
+            f"the metric's unit: write {text}% for a relative one"
+        )
+    return allowed
 
 
 def optimize(

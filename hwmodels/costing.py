@@ -86,7 +86,7 @@ def _bounded(cost: Cost, device: Device) -> Cost:
     return cost if fitting else replace(cost, latency_s=cost.latency_s + math.inf, energy_j=cost.energy_j + math.inf)
 
 
-def largest_batch(load: Callable[[int], Workload], device: Device, limit: int = 65536) -> int:
+def largest_batch(load: Callable[[int], Workload], device: Device, limit: int = 1 << 40) -> int:
     """Find the largest batch size whose peak memory is within the device's DRAM, by doubling and bisection.
 
     Args:

@@ -57,7 +57,11 @@ def load(name: str | os.PathLike[str], calibrated: bool = True) -> RooflineDevic
         path = Path(text)
         if not path.is_file():
             raise SpecError(f"no device file {text!r}; give an existing TOML file or one of: {', '.join(names())}")
-        return _from_text(path.read_text(encoding="utf-8"), text)
+        try:
+            content = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise SpecError(f"{text}: not text in UTF-8; a device is described in a TOML file") from None
+        return _from_text(content, text)
     known = _known_names()
     if _plain(text) not in known:
         raise SpecError(f"unknown device {text!r}; {nearest(text, names())}; or give the path of a .toml file")

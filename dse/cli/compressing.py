@@ -62,6 +62,8 @@ def compress(
     source = inputs.model_path(model)
     output_folder(out.parent)
     proto = _with_weights(source)
+    if weight_bits is not None and weight_bits > 8:
+        raise TechniqueError(f"--weight-bits {weight_bits}: weights are quantized to 2 to 8 bits")
     small = techniques.apply(proto, *chosen)
     _write(small, out, source)
     _report(techniques.sizes(proto), techniques.sizes(small), out, as_json)

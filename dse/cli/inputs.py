@@ -138,7 +138,7 @@ def extra_handlers(path: Path | None) -> dict[str, Handler]:
         found = runpy.run_path(str(path)).get("HANDLERS")
     except DseError:
         raise
-    except Exception as error:  # a user's file may fail in any way
+    except (Exception, SystemExit) as error:  # a user's file may fail in any way
         raise WorkloadError(f"--extra-ops {path}: fails: {type(error).__name__}: {error}") from error
     if not isinstance(found, Mapping) or not all(callable(handler) for handler in found.values()):
         raise WorkloadError(

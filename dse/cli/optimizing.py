@@ -11,7 +11,7 @@ import typer
 from dse.cli import inputs
 from dse.cli.inputs import ModelSource
 from dse.cli.output import console, print_table, progress_bar
-from dse.files import output_folder
+from dse.files import reserved_folder
 from dse.numbers import si
 from workloads.errors import MeasureError, SpaceError
 
@@ -59,12 +59,12 @@ def optimize(
     path = inputs.model_path(model)
     sizes = ModelSource(path=path, bind=inputs.parse_bind(bind or ())).with_batch(batch).bind
     limits = parse_constraints(constraint or ())
-    if len(set(device)) != len(device):
-        raise SpaceError(f"--device is given twice: {', '.join(device)}; name each device once")
-    for name in device:
-        inputs.device(name)
-    output_folder(out)
-    with progress_bar() as bar:
+    if batch is not None and "batch" in inputs.parse_bind(bind or ()):
+        raise SpaceError("the batch size is given twice, by --batch and by --bind batch=; keep one")
+    names = [inputs.device(name).name for name in device]
+    if len(set(names)) != len(names):
+        raise SpaceError(f"--device gives one device twice: {', '.join(names)}; name each device once")
+    with reserved_folder(out), progress_bar() as bar:
         found = dse.optimize(
             path,
             task,
@@ -135,5 +135,6 @@ def _print_chosen(found: Optimized) -> None:
         f"{found.points} design points costed, {len(found.designs) - 1} designs measured",
         soft_wrap=True,
     )
-    header = ["device", "design", "drop\nmeasured", "latency\npredicted", "gain", "energy\ngain", "size\ngain"]
+    header = ["device", "design", "drop\nmeasured", "latency\npredicted", "gain\npredicted"]
+    header += ["energy gain\npredicted", "size gain\nmeasured"]
     print_table(header, rows, left=(0, 1))

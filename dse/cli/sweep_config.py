@@ -102,6 +102,8 @@ def _checked(data: Mapping[str, Any], path: Path) -> SweepConfig:
         raise SpaceError(f"space: has no knob; known: {', '.join(KNOBS)}")
     source = _source(model, path.parent)
     batches = [whole_number(size, "space.batch") for size in _values(knobs["batch"])] if "batch" in knobs else [None]
+    if not batches:
+        raise SpaceError("space.batch: an empty list; give at least one batch size, or leave the knob out")
     workloads = {batch or 0: source.load(batch) for batch in batches}
     blocks = _blocks(next(iter(workloads.values())))
     space = Space(**{name: _knob(name, value, blocks, path.parent) for name, value in knobs.items()})

@@ -82,11 +82,6 @@ class Timing:
         """Median CPU time of one execution [s]."""
         return self.cpu.median
 
-    @property
-    def wall_s(self) -> float:
-        """Median wall time of one execution [s]."""
-        return self.wall.median
-
 
 def quartiles(samples: Sequence[float] | NDArray[np.float64]) -> Quartiles:
     """Summarise samples.

@@ -81,7 +81,7 @@ def roofline(work: Workload, device: hwmodels.RooflineDevice, path: str | os.Pat
     total = sum(row.latency_s for row in rows)
     axes.set_title(f"{work.name} on {device.name}: {hwmodels.format_si(total, 's', 3)}, predicted", fontsize=11)
     axes.grid(alpha=0.2, which="major")
-    axes.legend(title=_legend_title(rows), **BESIDE)
+    axes.legend(title=_legend_title(device, rows), **BESIDE)
     _name_bandwidth(figure, axes, bandwidth, device.dram.name)
     return save_figure(figure, target)
 
@@ -198,7 +198,9 @@ def _draw_operators(axes: Axes, points: Sequence[_Place]) -> None:
         axes.scatter([], [], s=40, color=colour, marker=marker, label=label)
 
 
-def _legend_title(rows: Sequence[hwmodels.OperatorCost]) -> str:
+def _legend_title(device: hwmodels.RooflineDevice, rows: Sequence[hwmodels.OperatorCost]) -> str:
     moving = sum(row.share for row in rows if not (row.flops > 0 and row.dram_bytes > 0))
     note = f"\nnot drawn: data movement ({moving:.1%})" if moving > 0 else ""
+    own = [kind for kind in device.vector_kinds if any(row.kind == kind for row in rows)]
+    note += f"\nceilings of their own:\n{', '.join(own)}" if own else ""
     return f"kind (share of latency;\narea of a point: its share){note}"

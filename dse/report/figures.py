@@ -41,7 +41,7 @@ def pareto_figure(found: Optimized, path: Path) -> None:
         index = [design.name for design in found.designs].index(name)
         right.scatter(size[index], drops[index], s=170, marker="o", facecolors="none", edgecolors="black")
     left.set(xlabel="latency, predicted [ms]", xscale="log")
-    right.set(xlabel="weights, packed [kB]")
+    right.set(xlabel="weights, packed, measured [kB]")
     for axes in (left, right):
         _drop_axis(axes, found, drops)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
@@ -62,7 +62,7 @@ def _drop_axis(axes: Any, found: Optimized, drops: Any) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    axes.set(ylabel=f"drop of {found.reference.metric}, measured [points]")
+    axes.set(ylabel=f"drop of {found.reference.metric}, measured [points; linear to 1, then log]")
     axes.axhline(allowed, color="black", lw=0.8, ls="--")
     axes.grid(alpha=0.25)
     axes.text(0.99, allowed, "allowed", transform=axes.get_yaxis_transform(), va="bottom", ha="right", fontsize=8)
@@ -85,6 +85,7 @@ def prediction_figure(found: Optimized, path: Path) -> None:
         xlabel="drop predicted before measuring [points]",
         ylabel=f"drop of {found.reference.metric}, measured [points]",
     )
+    axes.set_title("designs predicted before they were measured\n(line: equal; bars: one standard error)", fontsize=10)
     axes.grid(alpha=0.25)
     _save(figure, path)
 

@@ -70,4 +70,4 @@ def test_external_data_is_read_and_the_model_itself_is_never_overwritten(dse_run
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     (tmp_path / "w.bin").write_bytes(b"short")
     message = dse_run("compress", model, "--weight-bits", 8, "--out", tmp_path / "a.onnx").message
-    assert "'w' has 5 bytes of data, its shape (64, 64) needs 16,384" in message
+    assert "'w' wants 16384 bytes from offset 0 of 'w.bin', which has 5" in message

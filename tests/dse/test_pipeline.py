@@ -125,9 +125,9 @@ def test_max_drop_is_absolute_or_relative(text: str | float, allowed: float) -> 
     assert allowed_drop(text, 0.99) == pytest.approx(allowed)
 
 
-@pytest.mark.parametrize("text", ["-1", "x", "", "1%%", "nan"])
+@pytest.mark.parametrize("text", ["-1", "x", "", "1%%", "nan", "inf", "5", "200%"])
 def test_max_drop_that_is_no_limit_is_refused(text: str) -> None:
-    with pytest.raises(TaskError, match=r"max-drop.*0\.01"):
+    with pytest.raises(TaskError, match="max-drop"):
         allowed_drop(text, 0.99)
 
 

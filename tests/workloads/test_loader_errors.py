@@ -391,3 +391,22 @@ def test_every_damaged_shape_in_one_graph_is_an_explanation_not_a_crash() -> Non
                 tensor.dims[position] = size
                 loads_or_explains(model, missing_weights="allow", batch=1, seq=8)
             tensor.dims[position] = extent
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("offset", "-8"), ("offset", "abc"), ("offset", "4096"), ("length", "99999")]
+)
+def test_external_data_that_does_not_lie_in_its_file_is_refused(tmp_path: Path, key: str, value: str) -> None:
+    weight = onnx.TensorProto(name="w", dims=[4, 4], data_type=1, data_location=1)
+    entries = {"location": "w.bin", "offset": "0", "length": "64"} | {key: value}
+    for name, text in entries.items():
+        entry = weight.external_data.add()
+        entry.key, entry.value = name, text
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    ports = [onnx.helper.make_tensor_value_info(name, 1, [2, 4]) for name in "xy"]
+    graph = onnx.helper.make_graph([node], "g", ports[:1], ports[1:], [weight])
+    path = tmp_path / "m.onnx"
+    path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    (tmp_path / "w.bin").write_bytes(bytes(64))
+    with pytest.raises(WorkloadError, match="initializer 'w' wants"):
+        load_onnx(path)

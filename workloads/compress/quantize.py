@@ -94,6 +94,11 @@ class Quantize:
         editor = ModelEditor(model)
         writer = MatrixWriter(editor, self.granularity, self.group_size, self.dynamic, self.clip)
         operators = quantizable(workload_of(model), self.blocks)
+        if not operators:
+            raise TechniqueError(
+                f"Quantize: {model.graph.name!r} has no product with a stored float matrix in the blocks "
+                f"{', '.join(self.blocks)}; nothing can be quantized"
+            )
         check_names(self.weight_bits, tuple(op.block for op in operators), "weight_bits")
         for op in operators:
             bits = resolve(self.weight_bits, op.block, "weight_bits")

@@ -66,6 +66,7 @@ def bind_dims(inputs: Sequence[GraphInput], bind: Mapping[str, int], model: str)
     if missing:
         listed = "; ".join(f"{symbol} ({symbols[symbol]})" for symbol in missing)
         example = ",".join(f"{symbol}=1" for symbol in missing)
+        example = example if example.replace("=", "").replace(",", "").isidentifier() else f"'{example}'"
         raise WorkloadError(
             f"{model}: no size for {listed}. Bind it: --bind {example} (aliases: batch for axis 0, seq for axis 1)"
         )
@@ -86,5 +87,7 @@ def _refuse_unused(
                     f"{model}: cannot bind {name}={size}: axis {position} of input {fixed[0].name!r} is fixed at "
                     f"{fixed[0].dims[position]} in the file; bind that size, or export the model with a dynamic axis"
                 )
-        known = [*symbols, *ALIASES]
+        ranks = {len(item.dims) for item in inputs}
+        aliases = [alias for alias, axis in ALIASES.items() if any(rank > axis for rank in ranks)]
+        known = dict.fromkeys((*symbols, *aliases))
         raise WorkloadError(f"{model}: cannot bind {name}={size}: no input has such a dim; {nearest(name, known)}")

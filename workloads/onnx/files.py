@@ -84,7 +84,11 @@ def check_external_data(model: onnx.ModelProto, name: str, folder: Path | None, 
     seen: set[str] = set()
     for tensor in model.graph.initializer:
         location = external_location(tensor)
-        if location is None or location in seen:
+        if location is None:
+            continue
+        if location in seen:
+            if must_exist and folder is not None:
+                _check_extent(tensor, name, (folder / location).stat().st_size)
             continue
         seen.add(location)
         parts = PurePosixPath(location).parts
@@ -109,3 +113,26 @@ def check_external_data(model: onnx.ModelProto, name: str, folder: Path | None, 
                 f"{name}: the external data file {location!r} of initializer {tensor.name!r} is missing; put it "
                 "beside the model (to cost the graph without its weights: missing_weights='allow', --no-weights)"
             )
+        if must_exist and folder is not None:
+            _check_extent(tensor, name, (folder / location).stat().st_size)
+
+
+def _check_extent(tensor: Any, name: str, available: int) -> None:
+    """Refuse external data that does not lie inside its file."""
+    from math import prod
+
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    try:
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
+    except ValueError:
+        offset, length = -1, 0
+    needed = length or prod(tensor.dims) * _BYTES.get(tensor.data_type, 0)
+    if offset < 0 or length < 0 or offset + needed > available:
+        raise WorkloadError(
+            f"{name}: initializer {tensor.name!r} wants {needed} bytes from offset {entries.get('offset', 0)} of "
+            f"{entries.get('location')!r}, which has {available}; the file was cut or belongs to another model"
+        )
+
+
+_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 16: 2}
+"""Bytes per value of float, uint8, int8, int32, int64, bool, float16, double and bfloat16, by ONNX element type [B]."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +72,13 @@ def _read_inputs(path: Path) -> dict[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as data:
             inputs = {name: data[name] for name in data.files}
-    except (ValueError, OSError, AttributeError) as error:  # no archive, pickled objects, a bare .npy
+    except (ValueError, OSError, AttributeError, EOFError, BadZipFile, zlib.error) as error:  # no archive, cut, pickled
         raise TaskError(f"agreement: {path}: not an .npz of plain arrays ({error})") from error
+    for name, values in inputs.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise TaskError(
+                f"agreement: {path}: array {name!r} holds values that are not finite; clean the inputs first"
+            )
     counts = {name: values.shape[0] if values.ndim else 0 for name, values in inputs.items()}
     if len(set(counts.values())) != 1 or 0 in counts.values():
         raise TaskError(f"agreement: {path}: arrays need one common leading example axis; lengths are {counts}")

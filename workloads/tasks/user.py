@@ -25,7 +25,7 @@ def _run_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a user's file may fail in any way
+    except (Exception, SystemExit) as error:  # a user's file may fail in any way
         raise TaskError(f"task file {path}: fails on import: {type(error).__name__}: {error}") from error
     return module
 
@@ -62,7 +62,7 @@ def load_user_task(reference: str) -> Task:
         raise TaskError(f"task file {path}: no class {class_name!r}; {nearest(class_name, own)}")
     try:
         task = task_class()
-    except Exception as error:  # likewise
+    except (Exception, SystemExit) as error:  # likewise
         raise TaskError(f"{reference}: cannot be made without arguments: {type(error).__name__}: {error}") from error
     faults = _missing(task)
     if faults or not isinstance(task, Task):
