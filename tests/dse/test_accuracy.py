@@ -60,7 +60,7 @@ def test_a_task_that_breaks_its_word_is_named_with_what_it_did(outcome: Any, mes
         Scorer(model, Broken(outcome))
 
 
-pairs = st.lists(st.tuples(st.floats(0, 10), st.floats(0, 1)), min_size=2, max_size=20)
+pairs = st.lists(st.tuples(st.floats(1e-6, 10), st.floats(0, 1)), min_size=2, max_size=20)
 
 
 @settings(max_examples=100)
