@@ -35,7 +35,7 @@ def pareto_figure(found: Optimized, path: Path) -> None:
         left.scatter(latency[index], drops[index], s=170, marker="o", facecolors="none", edgecolors="black")
     size = np.array([design.sizes.packed_bytes for design in found.designs]) / 1e3
     errors = np.array([design.measured.drop.standard_error for design in found.designs]) * 100
-    right.errorbar(size, drops, yerr=errors, fmt="o", ms=5, lw=1, color="#444444", ecolor="#bbbbbb")
+    right.errorbar(size, drops, yerr=errors, fmt="o", ms=5, lw=1, color="#444444", ecolor="#999999")
     right.scatter(size[0], drops[0], s=90, marker="*", color="#444444", edgecolors="black", zorder=3)
     for name in dict.fromkeys(found.chosen.values()):
         index = [design.name for design in found.designs].index(name)
@@ -62,7 +62,7 @@ def _drop_axis(axes: Any, found: Optimized, drops: Any) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    axes.set(ylabel=f"drop of {found.reference.metric}, measured [points; linear to 1, then log]")
+    axes.set(ylabel=f"drop of {found.reference.metric}, measured\n[points; linear to 1, then logarithmic]")
     axes.axhline(allowed, color="black", lw=0.8, ls="--")
     axes.grid(alpha=0.25)
     axes.text(0.99, allowed, "allowed", transform=axes.get_yaxis_transform(), va="bottom", ha="right", fontsize=8)
