@@ -229,14 +229,20 @@ class _Job:
         self.seconds["load and score the uncompressed model"] = time.perf_counter() - start
 
     def _refuse_too_large(self) -> None:
+        """Refuse a device that not even the strongest compression fits; what is only too large as it is may shrink."""
+        knobs = {"weight_bits": dict.fromkeys(self.blocks, float(min(WEIGHT_BITS))), "activation_bits": 32}
+        knobs["head_density"] = dict.fromkeys(self.heads, min(DENSITIES))
+        knobs["neuron_density"] = dict.fromkeys(self.neurons, min(DENSITIES))
+        smallest = compress.cost(self.workload, *techniques_of(knobs))
         for name, device in self.devices.items():
             cost = hwmodels.evaluate(self.workload, device)
-            if hwmodels.fits(cost, device):
+            if hwmodels.fits(cost, device) or hwmodels.fits(hwmodels.evaluate(smallest, device), device):
                 continue
             largest = hwmodels.largest_batch(partial(_load_batch, self.path, self.bind), device)
             raise SpaceError(
                 f"{self.path} does not fit {name}: it needs {cost.peak_bytes / 1e9:.4g} GB, the device has "
-                f"{device.dram.capacity_bytes / 1e9:.4g} GB; the largest batch that fits is {largest}"
+                f"{device.dram.capacity_bytes / 1e9:.4g} GB, and no compression makes it fit; the largest batch "
+                f"that fits is {largest}"
             )
 
     def measure_changes(self, cache: Path | None) -> Sensitivities:
@@ -410,7 +416,8 @@ class _Job:
 
     def _choose(self, device: str, table: Mapping[str, Any]) -> str:
         """Choose the design with the least of the objective whose measured drop is allowed; size breaks ties."""
-        limits = {"drop": (None, self.allowed), **self.constraints}
+        memory = {"peak_bytes": (None, self.devices[device].capacity_bytes)}
+        limits = {"drop": (None, self.allowed), **memory, **self.constraints}
         allowed = check_feasible(table, limits, what=f"on {device}, of {len(self.designs)} measured designs")
         candidates = np.flatnonzero(allowed)
         values = table[self.objective][candidates]

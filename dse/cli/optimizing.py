@@ -12,7 +12,7 @@ from dse.cli import inputs
 from dse.cli.inputs import ModelSource
 from dse.cli.output import console, print_table, progress_bar
 from dse.files import reserved_folder
-from dse.numbers import si
+from dse.numbers import gain, si
 from workloads.errors import MeasureError, SpaceError
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ def _print_chosen(found: Optimized) -> None:
                 name,
                 f"{drop.value:+.4f} ± {drop.standard_error:.4f}",
                 si(after["latency_s"], "s"),
-                f"{before['latency_s'] / after['latency_s']:.2f}x",
-                f"{before['energy_j'] / after['energy_j']:.2f}x",
+                gain(before["latency_s"], after["latency_s"]),
+                gain(before["energy_j"], after["energy_j"]),
                 f"{base.sizes.packed_bytes / design.sizes.packed_bytes:.2f}x",
             ]
         )

@@ -15,7 +15,7 @@ from dse import plots
 from dse.files import atomic_write
 from dse.measure import Timing
 from dse.model import device_of
-from dse.numbers import si
+from dse.numbers import gain, si
 from dse.pipeline import Design, Optimized
 from dse.report.figures import pareto_figure, prediction_figure
 from dse.report.tables import markdown_table
@@ -106,8 +106,8 @@ def _summary(found: Optimized, models: Mapping[str, Path]) -> str:
                 Path(device).stem,
                 f"{name} (`{models[name].name}`)",
                 _points(design.measured.drop.value, design.measured.drop.standard_error),
-                f"{before['latency_s'] / after['latency_s']:.2f}x",
-                f"{before['energy_j'] / after['energy_j']:.2f}x",
+                gain(before["latency_s"], after["latency_s"]),
+                gain(before["energy_j"], after["energy_j"]),
                 f"{reference.sizes.packed_bytes / design.sizes.packed_bytes:.2f}x",
                 f"{reference.sizes.file_bytes / design.sizes.file_bytes:.2f}x",
             ]

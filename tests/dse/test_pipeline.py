@@ -120,6 +120,20 @@ def test_a_batch_that_exceeds_the_device_names_the_largest_that_fits(tmp_path: P
         optimize(embedded_model(), "mnist", [str(small)], bind={"batch": 4096})
 
 
+def test_a_model_that_only_fits_compressed_gets_a_design_that_fits(cache: Path, tmp_path: Path) -> None:
+    text = (Path(hwmodels.__file__).parent / "specs" / "t4.toml").read_text()
+    tight = tmp_path / "tight.toml"
+    tight.write_text(text.replace("16 GB", "1.5 MB").replace('name = "t4"', 'name = "tight"'))
+    device = hwmodels.load(tight)
+    found = optimize(embedded_model(), "mnist", [str(tight)], bind={"batch": 1}, budget=3000, measured=6, cache=cache)
+    uncompressed, chosen = found.designs[0].columns[str(tight)], found.design(found.chosen[str(tight)])
+    assert uncompressed["peak_bytes"] > device.capacity_bytes
+    assert uncompressed["latency_s"] == np.inf
+    assert found.designs[0].name not in found.fronts[str(tight)]
+    assert chosen.columns[str(tight)]["peak_bytes"] <= device.capacity_bytes
+    assert chosen.measured.drop.value <= found.allowed
+
+
 @pytest.mark.parametrize(("text", "allowed"), [("0.01", 0.01), ("1%", 0.0099), (0.5, 0.5), ("0", 0.0)])
 def test_max_drop_is_absolute_or_relative(text: str | float, allowed: float) -> None:
     assert allowed_drop(text, 0.99) == pytest.approx(allowed)

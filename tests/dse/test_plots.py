@@ -130,3 +130,4 @@ def test_faults_are_named(tmp_path: Path, work: Workload) -> None:
 def test_one_point_and_none_that_fits_can_be_drawn(tmp_path: Path) -> None:
     plots.pareto({"latency_s": [1.0], "energy_j": [1.0]}, "latency_s", "energy_j", tmp_path / "one.png")
     plots.pareto({"latency_s": [np.inf], "energy_j": [np.inf]}, "latency_s", "energy_j", tmp_path / "none.png")
+    assert {path.name for path in tmp_path.iterdir()} == {"one.png", "none.png"}
