@@ -1,0 +1,164 @@
+"""Architectures to workloads, programs and ONNX files, by published name or by configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from workloads.errors import WorkloadError
+from workloads.onnx.loader import load_onnx
+from workloads.workload import Program, Workload
+from workloads.zoo.config import read_config
+from workloads.zoo.contexts import strata
+from workloads.zoo.families import family_of
+from workloads.zoo.graph import GraphWriter
+from workloads.zoo.phase import Phase, PhaseName
+from workloads.zoo.published import published
+
+__all__ = ["Source", "architecture", "generation", "graph"]
+
+Source = str | Path | Mapping[str, Any]
+"""A published name, a configuration, or the path of a config.json or of a folder that holds one."""
+
+
+def graph(
+    source: Source,
+    *,
+    phase: PhaseName | None = None,
+    dtype: str = "fp16",
+    kv_bits: int | None = None,
+    logits: Literal["last", "all"] = "last",
+) -> GraphWriter:
+    """Write the graph of an architecture.
+
+    Args:
+        source: A published name, a configuration (a mapping, a config.json, a folder with one).
+        phase: "encode", "prefill" or "decode"; by default the first that the family has.
+        dtype: Format of weights and activations: fp32, fp16 or bf16.
+        kv_bits: Width of the KV cache: 4, 8, or None for that of `dtype` [bit].
+        logits: Of a prefill: for the last token, or for all.
+
+    Raises:
+        WorkloadError: Unknown name, model type, phase or format, or a configuration that is not one.
+    """
+    config, name = _config(source)
+    family = family_of(config)
+    chosen = phase or family.phases[0]
+    if chosen not in family.phases:
+        raise WorkloadError(f"{name}: has no phase {chosen!r}; it has {', '.join(family.phases)}")
+    writer = GraphWriter(name, dtype)
+    family.write(writer, family.read(config), Phase(name=chosen, kv_bits=kv_bits, logits=logits))
+    return writer
+
+
+def architecture(
+    source: Source,
+    *,
+    phase: PhaseName | None = None,
+    batch: int = 1,
+    seq: int = 128,
+    context: int | None = None,
+    dtype: str = "fp16",
+    kv_bits: int | None = None,
+    logits: Literal["last", "all"] = "last",
+    **bind: int,
+) -> Workload:
+    """Give the workload of an architecture: what `load_onnx` makes of its graph.
+
+    Args:
+        source: A published name, a configuration (a mapping, a config.json, a folder with one).
+        phase: "encode", "prefill" or "decode"; by default the first that the family has.
+        batch: Sequences (images, clips).
+        seq: Tokens of an encoder pass or of a prompt; audio: input frames; images ignore it.
+        context: Decode: tokens that are in the cache before the step; by default `seq`.
+        dtype: Format of weights and activations: fp32, fp16 or bf16.
+        kv_bits: Width of the KV cache: 4, 8, or None for that of `dtype` [bit].
+        logits: Of a prefill: for the last token, or for all.
+        **bind: Sizes of further symbolic dims of the graph (`source` of an encoder-decoder model).
+
+    Raises:
+        WorkloadError: Unknown name, model type, phase or format, or a configuration that is not one.
+
+    Example:
+        >>> work = architecture("llama-2-7b", phase="decode", context=1000)
+        >>> round(work.weight_count() / 1e9, 2)
+        6.61
+    """
+    writer = graph(source, phase=phase, dtype=dtype, kv_bits=kv_bits, logits=logits)
+    sizes = _sizes(writer, batch, seq, seq if context is None else context, bind)
+    return load_onnx(writer.model(), **sizes)
+
+
+def generation(
+    source: Source,
+    *,
+    prompt: int,
+    tokens: int,
+    batch: int = 1,
+    dtype: str = "fp16",
+    kv_bits: int | None = None,
+    exact: bool = False,
+    points: int = 4,
+    **bind: int,
+) -> Program:
+    """Give a whole generation: one prefill, which yields the first token, and a decode step for each further one.
+
+    Cost grows with the context piece by piece, so a few contexts stand for all: FLOPs and bytes are exact sums, since
+    each stratum of contexts is represented with its exact mean and strata end where a sliding window is full.
+
+    Args:
+        source: As for `architecture`.
+        prompt: Tokens of the prompt.
+        tokens: Tokens that are generated.
+        batch: Sequences.
+        dtype: Format of weights and activations.
+        kv_bits: Width of the KV cache: 4, 8, or None for that of `dtype` [bit].
+        exact: One decode workload per context: slow, for checks.
+        points: Strata of contexts on either side of each full window.
+        **bind: Sizes of further symbolic dims.
+
+    Raises:
+        WorkloadError: As for `architecture`; fewer than one token.
+
+    Example:
+        >>> program = generation("llama-2-7b", prompt=8, tokens=4)
+        >>> sum(weight for weight, _ in program)
+        4.0
+    """
+    if prompt < 1 or tokens < 1:
+        raise WorkloadError(
+            f"a generation has at least one token of prompt and one of output, not {prompt} and {tokens}"
+        )
+    first = architecture(source, phase="prefill", batch=batch, seq=prompt, dtype=dtype, kv_bits=kv_bits, **bind)
+    step = graph(source, phase="decode", dtype=dtype, kv_bits=kv_bits)
+    model = step.model()
+    contexts = range(prompt, prompt + tokens - 1)
+    weights = strata(contexts, tuple(step.limits.values()), len(contexts) if exact else points)
+    parts = [
+        (weight, load_onnx(model, **_sizes(step, batch, prompt, context, bind))) for context, weight in weights.items()
+    ]
+    return Program(name=first.name, parts=((1.0, first), *parts))
+
+
+def _config(source: Source) -> tuple[Mapping[str, Any], str]:
+    """Give a configuration and a name: of a published architecture, or of what a file or mapping says."""
+    if isinstance(source, Mapping):
+        return read_config(source), str(source.get("_name_or_path") or source["model_type"])
+    if isinstance(source, Path) or source.endswith(".json") or Path(source).is_dir():
+        config = read_config(source)
+        path = Path(source)
+        return config, path.name if path.is_dir() else path.parent.name or str(config["model_type"])
+    return published(source).config, source
+
+
+def _sizes(writer: GraphWriter, batch: int, seq: int, context: int, bind: Mapping[str, int]) -> dict[str, int]:
+    """Give a size to every symbolic dim of a graph."""
+    total = context + 1
+    known = {"batch": batch, "seq": seq, "total": total, **bind}
+    known |= {name: min(total, limit) for name, limit in writer.limits.items()}
+    symbols = writer.symbols()
+    unused = [name for name in bind if name not in symbols]
+    if unused:
+        raise WorkloadError(f"{writer.name}: no dim {unused[0]!r} in this phase; its dims are {', '.join(symbols)}")
+    return {name: known[name] for name in symbols if name in known}

@@ -1,0 +1,52 @@
+"""Which module writes which model type: the literal table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workloads.errors import WorkloadError, nearest
+from workloads.zoo import llama
+from workloads.zoo.graph import GraphWriter
+from workloads.zoo.phase import Phase, PhaseName
+
+__all__ = ["FAMILIES", "Family", "family_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How architectures of one kind are read and written.
+
+    Attributes:
+        read: Configuration to architecture.
+        write: Writes one phase of an architecture.
+        phases: The phases it has; the first is the default.
+    """
+
+    read: Callable[[Mapping[str, Any]], Any]
+    write: Callable[[GraphWriter, Any, Phase], None]
+    phases: tuple[PhaseName, ...]
+
+
+_DECODER: tuple[PhaseName, ...] = ("prefill", "decode")
+
+FAMILIES: dict[str, Family] = {
+    **dict.fromkeys(llama.MODEL_TYPES, Family(llama.read, llama.write, _DECODER)),
+}
+"""Hugging Face's `model_type` to family."""
+
+
+def family_of(config: Mapping[str, Any]) -> Family:
+    """Give the family of a configuration.
+
+    Raises:
+        WorkloadError: Its model type is not known.
+    """
+    kind = str(config.get("model_type"))
+    if kind not in FAMILIES:
+        raise WorkloadError(
+            f"no architecture of model type {kind!r}; {nearest(kind, FAMILIES)}. "
+            "Or export it: workloads.capture takes a torch module"
+        )
+    return FAMILIES[kind]

@@ -1,0 +1,278 @@
+"""Decoders of the Llama kind: RMSNorm before each block, rotary positions, gated feed-forward, shared key/value heads.
+
+Llama 2 and 3, Mistral, Mixtral, Qwen2, Qwen3, Phi-3, Gemma and Gemma 2 differ in a handful of switches, which are read
+from their configurations.
+
+Sources: Touvron et al. 2023, arXiv 2307.09288; Grattafiori et al. 2024, arXiv 2407.21783; Jiang et al. 2023, arXiv
+2310.06825; Jiang et al. 2024, arXiv 2401.04088; Yang et al. 2024, arXiv 2407.10671; Abdin et al. 2024, arXiv 2404.14219;
+Gemma Team 2024, arXiv 2408.00118; parameter names: transformers 5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workloads.zoo.config import Config
+from workloads.zoo.graph import GraphWriter
+from workloads.zoo.layers import (
+    Heads,
+    activation,
+    attend,
+    causal_mask,
+    embedding,
+    feed_forward,
+    linear,
+    merge_heads,
+    rms_norm,
+    rotary_tables,
+    rotate,
+    softcap,
+    split_heads,
+)
+from workloads.zoo.moe import Experts, mixture
+from workloads.zoo.phase import Cache, Phase
+from workloads.zoo.rope import rope_frequencies
+
+__all__ = ["MODEL_TYPES", "Llama", "read", "write"]
+
+MODEL_TYPES = ("llama", "mistral", "mixtral", "qwen2", "qwen3", "phi3", "gemma", "gemma2")
+_GEMMA = ("gemma", "gemma2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Llama:
+    """One architecture of this kind.
+
+    Attributes:
+        kind: Hugging Face's model type.
+        layers: Number of layers.
+        width: Of the hidden state.
+        heads: Of the attention.
+        inner: Width inside the feed-forward block.
+        vocabulary: Number of tokens.
+        eps: Of the norms.
+        act: Activation function.
+        tied: The output matrix is the embedding table.
+        qkv_bias: Biases on queries, keys and values.
+        out_bias: A bias on the output of the attention.
+        mlp_bias: Biases in the feed-forward block.
+        qk_norm: RMSNorm of each head's queries and keys.
+        windows: Per layer, how many tokens it sees; None: all.
+        score_cap: Soft bound of the scores.
+        logit_cap: Soft bound of the logits.
+        scale: Of the scores.
+        frequencies: Rotary inverse wavelengths.
+        rope_factor: Of the rotary tables.
+        experts: Mixture of experts in place of the feed-forward block.
+    """
+
+    kind: str
+    layers: int
+    width: int
+    heads: Heads
+    inner: int
+    vocabulary: int
+    eps: float
+    act: str
+    tied: bool
+    qkv_bias: bool
+    out_bias: bool
+    mlp_bias: bool
+    qk_norm: bool
+    windows: tuple[int | None, ...]
+    score_cap: float | None
+    logit_cap: float | None
+    scale: float
+    frequencies: tuple[float, ...]
+    rope_factor: float
+    experts: Experts | None
+
+    @property
+    def gemma(self) -> bool:
+        """Gemma scales embeddings by the root of the width, and stores norm scales minus one."""
+        return self.kind in _GEMMA
+
+
+def read(values: Mapping[str, Any]) -> Llama:
+    """Read a configuration (the content of a config.json)."""
+    c = Config(values)
+    kind = c.text("model_type")
+    heads, width, layers = c.int("num_attention_heads"), c.int("hidden_size"), c.int("num_hidden_layers")
+    head_width = c.int("head_dim", width // heads if kind not in _GEMMA else 256)
+    frequencies, factor = rope_frequencies(c, head_width)
+    return Llama(
+        kind=kind,
+        layers=layers,
+        width=width,
+        heads=Heads(heads, c.int("num_key_value_heads", heads), head_width),
+        inner=c.int("intermediate_size"),
+        vocabulary=c.int("vocab_size"),
+        eps=c.float("rms_norm_eps", 1e-6),
+        act=c.text("hidden_activation", "") or c.text("hidden_act", "gelu_pytorch_tanh" if kind in _GEMMA else "silu"),
+        tied=c.flag("tie_word_embeddings", kind in _GEMMA),
+        qkv_bias=c.flag("attention_bias", kind == "qwen2"),
+        out_bias=c.flag("attention_bias", False) and kind == "llama",
+        mlp_bias=c.flag("mlp_bias", False),
+        qk_norm=kind == "qwen3",
+        windows=_windows(c, kind, layers),
+        score_cap=c.optional_float("attn_logit_softcapping", 50.0 if kind == "gemma2" else None),
+        logit_cap=c.optional_float("final_logit_softcapping", 30.0 if kind == "gemma2" else None),
+        scale=1 / math.sqrt(c.float("query_pre_attn_scalar", head_width) if kind == "gemma2" else head_width),
+        frequencies=frequencies,
+        rope_factor=factor,
+        experts=_experts(c) if kind == "mixtral" else None,
+    )
+
+
+def _windows(c: Config, kind: str, layers: int) -> tuple[int | None, ...]:
+    """Say how far each layer sees: Mistral the same in all layers, Gemma 2 in every other, beginning with the first."""
+    window = c.optional_int("sliding_window", 4096 if kind == "gemma2" else None)
+    if window is None or (kind in ("qwen2", "qwen3") and not c.flag("use_sliding_window", False)):
+        return (None,) * layers
+    types = c.strings("layer_types", ())
+    if types:
+        return tuple(window if item == "sliding_attention" else None for item in types)
+    if kind == "gemma2":
+        return tuple(None if layer % 2 else window for layer in range(layers))
+    if kind in ("qwen2", "qwen3"):
+        return tuple(window if layer >= c.int("max_window_layers", 28) else None for layer in range(layers))
+    return (window,) * layers
+
+
+def _experts(c: Config) -> Experts:
+    return Experts(
+        count=c.int("num_local_experts", 8),
+        chosen=c.int("num_experts_per_tok", 2),
+        inner=c.int("intermediate_size"),
+        act=c.text("hidden_act", "silu"),
+        normalized=True,
+    )
+
+
+def write(g: GraphWriter, model: Llama, phase: Phase) -> None:
+    """Write one phase: inputs `input_ids` [b, l] (decode: [b, 1], `position` [b], `past_*`), output `logits`."""
+    ids = g.input("input_ids", ("batch", 1 if phase.decoding else "seq"), "int64")
+    if phase.decoding:
+        at = g.input("position", ("batch",), "int64")
+        positions = g.node("Unsqueeze", at, g.constant([1]))
+        masks: dict[int | None, str] = {}
+    else:
+        at, positions = "", _positions(g, ids)
+        masks = {window: causal_mask(g, ids, window=window) for window in dict.fromkeys(model.windows)}
+    cache = Cache(g, phase, at)
+    tables = rotary_tables(g, positions, list(model.frequencies), model.rope_factor)
+    with g.scope("model"):
+        x = embedding(g, ids, "embed_tokens", model.vocabulary, model.width)
+        if model.gemma:
+            x = g.node("Mul", x, g.scalar(math.sqrt(model.width)))
+        for layer in range(model.layers):
+            with g.scope(f"layers.{layer}"):
+                x = _layer(g, model, x, tables, cache, layer, masks.get(model.windows[layer], ""))
+        x = _norm(g, model, x, "norm")
+    _head(g, model, x, phase)
+
+
+def _positions(g: GraphWriter, ids: str) -> str:
+    """Give 0 .. l - 1 for every sequence, [b, l]."""
+    shape = g.node("Shape", ids)
+    length = g.node("Squeeze", g.node("Shape", ids, start=1, end=2))
+    return g.node("Expand", g.node("Range", g.constant(0), length, g.constant(1)), shape)
+
+
+def _norm(g: GraphWriter, model: Llama, x: str, name: str, width: int | None = None) -> str:
+    return rms_norm(g, x, name, width or model.width, model.eps, offset=1.0 if model.gemma else 0.0)
+
+
+def _layer(g: GraphWriter, model: Llama, x: str, tables: tuple[str, str], cache: Cache, layer: int, mask: str) -> str:
+    """One layer: attention and feed-forward, each on a normalised copy and added back (Gemma 2: normalised again)."""
+    sandwich = model.kind == "gemma2"
+    mixed = _attention(g, model, _norm(g, model, x, "input_layernorm"), tables, cache, layer, mask)
+    if sandwich:
+        mixed = _norm(g, model, mixed, "post_attention_layernorm")
+    x = g.node("Add", x, mixed)
+    before = "pre_feedforward_layernorm" if sandwich else "post_attention_layernorm"
+    fed = _feed_forward(g, model, _norm(g, model, x, before))
+    if sandwich:
+        fed = _norm(g, model, fed, "post_feedforward_layernorm")
+    return g.node("Add", x, fed)
+
+
+def _attention(
+    g: GraphWriter, model: Llama, x: str, tables: tuple[str, str], cache: Cache, layer: int, mask: str
+) -> str:
+    heads = model.heads
+    with g.scope("self_attn"):
+        q, k, v = _projections(g, model, x)
+        if model.qk_norm:
+            q = _head_norm(g, model, q, "q_norm", heads.count)
+            k = _head_norm(g, model, k, "k_norm", heads.groups)
+        rotated = 2 * len(model.frequencies)
+        partial = 0 if rotated == heads.width else rotated
+        q = rotate(g, q, tables, heads.count, width=partial)
+        k = rotate(g, k, tables, heads.groups, width=partial)
+        window = model.windows[layer]
+        keys = cache.keys(layer, k, heads.groups, heads.width, window)
+        values = cache.values(layer, v, heads.groups, heads.width, window)
+        mixed = attend(
+            g, split_heads(g, q, heads), keys, values, heads, scale=model.scale, mask=mask, cap=model.score_cap
+        )
+        merged = merge_heads(g, mixed, heads)
+        return linear(g, merged, "o_proj", heads.count * heads.width, model.width, bias=model.out_bias)
+
+
+def _projections(g: GraphWriter, model: Llama, x: str) -> tuple[str, str, str]:
+    """Give queries, keys and values, each [b, l, heads * d]; Phi-3 stores the three as one matrix."""
+    heads = model.heads
+    q_width, kv_width = heads.count * heads.width, heads.groups * heads.width
+    if model.kind == "phi3":
+        packed = linear(g, x, "qkv_proj", model.width, q_width + 2 * kv_width, bias=False)
+        q, k, v = g.nodes("Split", (packed, g.constant([q_width, kv_width, kv_width])), 3, axis=-1)
+        return q, k, v
+    q = linear(g, x, "q_proj", model.width, q_width, bias=model.qkv_bias)
+    k = linear(g, x, "k_proj", model.width, kv_width, bias=model.qkv_bias)
+    v = linear(g, x, "v_proj", model.width, kv_width, bias=model.qkv_bias)
+    return q, k, v
+
+
+def _head_norm(g: GraphWriter, model: Llama, x: str, name: str, heads: int) -> str:
+    """Normalise each head of [b, l, heads * d]."""
+    cut = g.node("Reshape", x, g.constant([0, 0, heads, model.heads.width]))
+    return g.node(
+        "Reshape", _norm(g, model, cut, name, model.heads.width), g.constant([0, 0, heads * model.heads.width])
+    )
+
+
+def _feed_forward(g: GraphWriter, model: Llama, x: str) -> str:
+    if model.experts is not None:
+        with g.scope("mlp"):
+            return mixture(g, x, model.width, model.experts)
+    with g.scope("mlp"):
+        if model.kind == "phi3":
+            return _packed_feed_forward(g, model, x)
+        return feed_forward(
+            g, x, "up_proj", "down_proj", model.width, model.inner, model.act, gate="gate_proj", bias=model.mlp_bias
+        )
+
+
+def _packed_feed_forward(g: GraphWriter, model: Llama, x: str) -> str:
+    """Phi-3: gate and up are one stored matrix."""
+    packed = linear(g, x, "gate_up_proj", model.width, 2 * model.inner, bias=False)
+    gate, up = g.nodes("Split", (packed,), 2, axis=-1, num_outputs=2)
+    return linear(
+        g, g.node("Mul", activation(g, gate, model.act), up), "down_proj", model.inner, model.width, bias=False
+    )
+
+
+def _head(g: GraphWriter, model: Llama, x: str, phase: Phase) -> None:
+    """Write the logits: of one token per sequence, or of all."""
+    if phase.logits == "last" and not phase.decoding:
+        x = g.node("Gather", x, g.constant([-1]), axis=1)
+    if model.tied:
+        table = g.parameter("model.embed_tokens.weight", (model.vocabulary, model.width), absolute=True)
+        logits = g.node("MatMul", x, g.node("Transpose", table, perm=[1, 0]))
+    else:
+        logits = linear(g, x, "lm_head", model.width, model.vocabulary, bias=False)
+    g.output("logits", softcap(g, logits, model.logit_cap), 3)
