@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from tests.workloads.graphs import Graph, check_against_runtime, run, shapes_of, single
-from workloads import FORMATS, Operator, Workload
+from workloads import FORMATS, Operator, Workload, peak_bytes
 from workloads.onnx import load_onnx, named_nodes
 
 ZOO = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -135,14 +135,38 @@ def test_encoder_cost_scales_linearly_with_batch_and_quadratically_with_sequence
 
 def test_weights_do_not_change_with_batch_or_sequence() -> None:
     path = FIXTURES / "bert_tiny_legacy_dynamic.onnx"
-    stored = {item.name for item in onnx.load(str(path), load_external_data=False).graph.initializer}
-    totals = set()
+    totals, sizes = set(), set()
     for batch, seq in ((1, 8), (4, 8), (2, 100)):
-        weights = load_onnx(path, missing_weights="allow", batch=batch, seq=seq).weights()
-        totals.add(sum(float(tensor.stored_bytes(op.dims)) for name, (tensor, op) in weights.items() if name in stored))
-    # Words, types, the norm of the embeddings, two layers; the positions are gathered before run time.
+        work = load_onnx(path, missing_weights="allow", batch=batch, seq=seq)
+        shapes = [tensor.shape(op.dims) for tensor, op in work.weights().values()]
+        totals.add(sum(math.prod(shape) for shape in shapes if shape))  # the rest are scalars of decomposed chains
+        sizes.add((work.weight_count(), work.weight_bytes()))
+    # Words, types and positions, the norm of the embeddings, two layers.
     layer = 4 * (128 * 128 + 128) + 2 * 128 * 512 + 512 + 128 + 4 * 128
-    assert totals == {4.0 * ((30522 + 2) * 128 + 2 * 128 + 2 * layer)}
+    assert totals == {(30522 + 2 + 512) * 128 + 2 * 128 + 2 * layer}
+    assert len(sizes) == 1
+
+
+def test_positions_and_masks_that_follow_from_the_sizes_are_no_parameters() -> None:
+    graph = Graph()
+    x = graph.input("x", ("batch", "seq", 4))
+    length = graph.node("Gather", graph.node("Shape", x), graph.constant(1, np.int64))
+    positions = graph.node("Range", graph.constant(0, np.int64), length, graph.constant(1, np.int64))
+    column = graph.node("Unsqueeze", positions, graph.constant([1], np.int64))
+    mask = graph.node("Cast", graph.node("GreaterOrEqual", column, positions), to=1)  # [seq, seq], causal
+    table = graph.constant(f(512, 4), np.float32, "table")
+    summed = graph.node("Add", x, graph.node("Gather", table, positions))
+    model = graph.model(graph.node("MatMul", mask, summed))
+    for seq in (5, 300):  # the larger mask is described by its shape alone
+        work, _ = check_against_runtime(model, {"x": f(2, seq, 4)}, batch=2, seq=seq)
+        assert list(work.weights()) == ["table"]
+        assert work.weight_count() == 512 * 4
+        gather = next(op for op in work if op.kind == "gather")
+        assert gather.inputs[0].bytes(gather.dims) == 4 * seq * 4
+        product = next(op for op in work if op.kind == "matmul")
+        assert product.inputs[0].role == "activation"
+        assert product.dram_bytes() == 4 * (seq * seq + 2 * 2 * seq * 4)
+        assert peak_bytes(work) - work.weight_bytes() >= 4 * seq * seq  # it lies in memory until it is read
 
 
 def test_a_model_in_memory_loads_like_its_file() -> None:

@@ -36,6 +36,8 @@ class Value:
         overhead_bits: Scales and zero points per value of the root [bit].
         stored: Number format of the root.
         chain: Nodes that turn the stored integers into floats at run time; empty where nothing is left to do.
+        computed: A constant that follows from the sizes of the inputs (positions, masks), so that no file stores it: it
+            is made once per size, lies in memory like an activation, and is no parameter.
         opaque: The shape could not be found, because an unknown operator stands before it.
     """
 
@@ -50,6 +52,7 @@ class Value:
     overhead_bits: float = 0.0
     stored: int = -1
     chain: tuple[str, ...] = ()
+    computed: bool = False
     opaque: bool = False
 
     def __post_init__(self) -> None:
@@ -93,10 +96,23 @@ class Node:
         """Give an integer-list attribute."""
         return tuple(int(item) for item in self.attributes.get(name, default))
 
+    def float(self, name: str, default: builtins.float = 0.0) -> builtins.float:
+        """Give a floating-point attribute."""
+        return float(self.attributes.get(name, default))
+
+    def text(self, name: str, default: str = "") -> str:
+        """Give a string attribute."""
+        value = self.attributes.get(name, default)
+        return value.decode() if isinstance(value, bytes) else str(value)
+
+    def has(self, index: builtins.int) -> bool:
+        """Say whether an optional output is wanted."""
+        return index < len(self.outputs) and bool(self.outputs[index])
+
 
 @dataclass(slots=True)
 class Builder:
-    """The state of one load: values by edge name, operators in order, nodes that fold away.
+    """The state of one load: values by edge name, operators in order, fused groups of them, nodes that fold away.
 
     It changes while the graph is walked; that is its purpose. Handlers read values and call `emit` and `put`. While
     `quiet` is set (every input of the node is constant) nothing is emitted: the node folds away.
@@ -106,6 +122,7 @@ class Builder:
     values: dict[str, Value] = field(default_factory=dict)
     operators: list[Operator] = field(default_factory=list)
     folded: list[str] = field(default_factory=list)
+    groups: list[tuple[str, ...]] = field(default_factory=list)
     converted: set[str] = field(default_factory=set)
     quiet: bool = False
 
@@ -168,10 +185,11 @@ class Builder:
 
     def tensor(self, value: Value, axes: Sequence[Axis], touched: float = 1.0) -> Tensor:
         """Describe a value as an operator sees it; a constant is a weight under its stored name and width."""
-        if not value.constant:
+        if not value.constant or value.computed:
             bits = FORMATS[value.code].bits
-            role = value.role
-            return Tensor(name=value.name, axes=tuple(axes), role=role, bits=bits, format=value.code, touched=touched)
+            role: Role = "activation" if value.computed else value.role
+            name = value.root if value.computed else value.name
+            return Tensor(name=name, axes=tuple(axes), role=role, bits=bits, format=value.code, touched=touched)
         if value.chain and not self.quiet:
             self._convert(value)
         return Tensor(
@@ -242,6 +260,22 @@ class Builder:
                 format=FP32 if code is None else code,
             )
         )
+
+    def inner(self, node: Node, part: str, shape: Sequence[int], code: int) -> Value:
+        """Name a tensor inside a fused operator: no edge of the graph carries it."""
+        return Value(f"{node.name}:{part}", tuple(shape), code)
+
+    def fuse(self, node: Node, start: int) -> None:
+        """Say that a node's operators run as one kernel; what other nodes unpack stays theirs.
+
+        Args:
+            node: The node.
+            start: How many operators there were before it.
+        """
+        made = self.operators[start:]
+        names = tuple(op.name for op in made if not op.nodes or node.name in op.nodes)
+        if len(names) > 1:
+            self.groups.append(names)
 
     def pair_format(self, a: Value, b: Value) -> int:
         """Give the arithmetic format of two operands, from the formats they have when they meet."""

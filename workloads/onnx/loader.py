@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from workloads.errors import WorkloadError
-from workloads.formats import format_code, integer_code
+from workloads.formats import FORMATS, format_code, integer_code
 from workloads.onnx.binding import GraphInput, bind_dims
 from workloads.onnx.builder import Builder, Node, Value
 from workloads.onnx.dtypes import code_of_onnx
 from workloads.onnx.files import check_external_data, external_location, read_model
 from workloads.onnx.folding import LIMIT, fold
-from workloads.onnx.registry import HANDLERS, Handler
+from workloads.onnx.registry import HANDLERS, RUNS, Handler, handler_of, refusal
 from workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ BITS_KEY = "dse.bits"
 """Initializer metadata: the true width of values that sit in a wider container [bit]."""
 
 _SMALL = 1024
+_SHAPE = 8
+"""More values than the shapes and scales of shape arithmetic have: one per axis."""
+
 _INTEGERS = {6, 7, 9, 2, 3}
-_DOMAINS = ("", "ai.onnx", "com.microsoft", "ai.onnx.ml", "pkg.onnxscript.torch_lib")
 
 
 def load_onnx(
@@ -44,7 +46,7 @@ def load_onnx(
 
     Args:
         source: A path to an .onnx file, or an `onnx.ModelProto`.
-        extra_ops: Handlers of further op types: op type to handler.
+        extra_ops: Handlers of further op types: op type (or "domain::op type") to handler.
         free_ops: Op types to count as free, with the shape of their first input.
         missing_weights: What to do when external data is not there.
         structure: Collapse decomposed chains and name the blocks (attention, FFN, norms).
@@ -82,6 +84,7 @@ def load_onnx(
         inputs=tuple(item.name for item in inputs),
         outputs=tuple(item.name for item in model.graph.output),
         folded=_folded(builder),
+        groups=tuple(builder.groups),
         bindings=sizes,
     )
     if not structure:
@@ -176,7 +179,7 @@ def _walk(
             _mark_opaque(node, builder)
     if unknown:
         listed = "; ".join(
-            f"{op_type} ({len(nodes)}: {', '.join(nodes[:3])}{', ...' if len(nodes) > 3 else ''})"
+            f"{op_type} ({len(nodes)}: {', '.join(nodes[:3])}{', ...' if len(nodes) > 3 else ''}){refusal(op_type)}"
             for op_type, nodes in sorted(unknown.items())
         )
         raise WorkloadError(
@@ -194,16 +197,15 @@ def _described(
     Raises:
         WorkloadError: Its attributes or inputs are not those of its op type.
     """
-    handlers = {**HANDLERS, **extra} if extra else HANDLERS
-    ours = node.domain in _DOMAINS or node.op_type in extra
+    handler = handler_of(node, extra)
     if any(builder.values[item].opaque for item in node.inputs if item in builder.values):
         _mark_opaque(node, builder)
-        return node.op_type in free or (ours and (node.op_type in handlers or node.op_type in _SOURCES))
+        return node.op_type in free or handler is not None or node.op_type in _SOURCES
     try:
         if node.op_type in free:
             _pass_through(node, builder)
             return True
-        return ours and _step(node, builder, handlers, proto)
+        return _step(node, builder, handler, proto)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         shapes = ", ".join(str(builder.values[item].shape) for item in node.inputs if item in builder.values)
         raise WorkloadError(
@@ -227,34 +229,44 @@ def _pass_through(node: Node, builder: Builder) -> None:
     handler(Node(node.name, node.op_type, node.domain, node.inputs[:1], node.outputs[:1], {}), builder)
 
 
-def _step(node: Node, builder: Builder, handlers: Mapping[str, Handler], proto: Any) -> bool:
+def _step(node: Node, builder: Builder, handler: Handler | None, proto: Any) -> bool:
     """Describe one node: a constant source, a node that folds, or work that runs. False: nobody can."""
-    if node.op_type in _SOURCES and node.op_type not in handlers:
+    if handler is None and not node.domain and node.op_type in _SOURCES:
         _SOURCES[node.op_type](node, builder)
         builder.folded.append(node.name)
         return True
     values = [builder.value(node, index) if item else None for index, item in enumerate(node.inputs)]
     present = [value for value in values if value is not None]
-    constant = bool(present) and all(value.constant for value in present)
-    if constant and _folds(node, values, builder, proto):
+    constant = bool(present) and all(value.constant for value in present) and node.op_type not in RUNS
+    computed = constant and any(value.computed for value in present)
+    if computed and any(map(_is_parameter, present)):  # as in a runtime: sizes are known only when it runs
+        constant = False
+    if constant and _folds(node, values, computed, builder, proto):
         return True
-    if node.op_type not in handlers:
+    if handler is None:
         return False
     if not constant:
-        handlers[node.op_type](node, builder)
+        handler(node, builder)
         return True
     builder.quiet = True
-    handlers[node.op_type](node, builder)
+    handler(node, builder)
     builder.quiet = False
     builder.folded.append(node.name)
     for output in node.outputs:
         if output:
-            builder.values[output].constant = True
-            builder.values[output].role = "weight"
+            value = builder.values[output]
+            value.constant, value.computed, value.role = True, computed, "weight"
     return True
 
 
-def _folds(node: Node, values: Sequence[Value | None], builder: Builder, proto: Any) -> bool:
+def _is_parameter(value: Value) -> bool:
+    """Say whether a constant is a stored matrix or float vector, and no shape: what sizes cut from it runs."""
+    if value.computed or (value.data is not None and value.data.size <= _SHAPE):
+        return False
+    return sum(extent > 1 for extent in value.shape) > 1 or FORMATS[value.code].kind == "float"
+
+
+def _folds(node: Node, values: Sequence[Value | None], computed: bool, builder: Builder, proto: Any) -> bool:
     """Evaluate the node if all its inputs are known; say whether that worked."""
     if any(value is not None and value.data is None for value in values):
         return False
@@ -263,17 +275,17 @@ def _folds(node: Node, values: Sequence[Value | None], builder: Builder, proto: 
         return False
     for output, array in zip(node.outputs, arrays, strict=False):
         if output:
-            builder.values[output] = _known(output, array)
+            builder.values[output] = _known(output, array, computed)
     builder.folded.append(node.name)
     return True
 
 
-def _known(name: str, array: Any) -> Value:
+def _known(name: str, array: Any, computed: bool = False) -> Value:
     """Describe a folded array."""
     from onnx.helper import np_dtype_to_tensor_dtype
 
     code = code_of_onnx(int(np_dtype_to_tensor_dtype(array.dtype)), name)
-    return Value(name, array.shape, code, data=array, constant=True, role="weight")
+    return Value(name, array.shape, code, data=array, constant=True, role="weight", computed=computed)
 
 
 def _constant(node: Node, builder: Builder) -> None:
@@ -301,7 +313,8 @@ def _constant_of_shape(node: Node, builder: Builder) -> None:
 
     array = np.zeros(1, np.float32) if fill is None else numpy_helper.to_array(fill)
     code = format_code("fp32") if fill is None else code_of_onnx(fill.data_type, node.name)
-    value = builder.put(node, shape, code, constant=True, role="weight")
+    computed = builder.value(node, 0).computed
+    value = builder.put(node, shape, code, constant=True, role="weight", computed=computed)
     if value.size <= _SMALL:
         value.data = np.broadcast_to(array.ravel()[:1], shape).copy() if shape else array.reshape(())
 
@@ -310,11 +323,14 @@ def _shape(node: Node, builder: Builder) -> None:
     value = builder.value(node, 0)
     start, end = node.int("start"), node.int("end", value.rank)
     shape = value.shape[slice(start, end)] if "start" in node.attributes or "end" in node.attributes else value.shape
-    builder.values[node.outputs[0]] = _known(node.outputs[0], np.asarray(shape, dtype=np.int64))
+    computed = not value.constant or value.computed
+    builder.values[node.outputs[0]] = _known(node.outputs[0], np.asarray(shape, dtype=np.int64), computed)
 
 
 def _size(node: Node, builder: Builder) -> None:
-    builder.values[node.outputs[0]] = _known(node.outputs[0], np.asarray(builder.value(node, 0).size, dtype=np.int64))
+    value = builder.value(node, 0)
+    computed = not value.constant or value.computed
+    builder.values[node.outputs[0]] = _known(node.outputs[0], np.asarray(value.size, dtype=np.int64), computed)
 
 
 _SOURCES = {"Constant": _constant, "ConstantOfShape": _constant_of_shape, "Shape": _shape, "Size": _size}

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from workloads.onnx import elementwise, movement, products, quantized
 from workloads.onnx.builder import Builder, Node
+from workloads.onnx.refused import REFUSED
 from workloads.opcounts import ACTIVATIONS, ELEMENTWISE, NORMS, REDUCTIONS
 
-__all__ = ["HANDLERS", "Handler"]
+__all__ = ["DOMAINS", "HANDLERS", "RUNS", "Handler", "handler_of", "refusal"]
 
 Handler = Callable[[Node, Builder], None]
 """Reads the node's input values from the builder, puts its output values, and emits operators."""
+
+DOMAINS = ("", "com.microsoft", "ai.onnx.ml", "pkg.onnxscript.torch_lib")
+"""Domains whose op types are looked up by their plain name."""
+
+RUNS = frozenset({"Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike"})
+"""Op types that run even where all their inputs are known."""
 
 _CHANNEL_NORMS = ("BatchNormalization", "GroupNormalization", "InstanceNormalization")
 _GLOBAL_POOLS = ("GlobalAveragePool", "GlobalMaxPool")
@@ -61,3 +68,19 @@ HANDLERS: dict[str, Handler] = {
     "Upsample": movement.resize,
 }
 """ONNX op type (default domain, and com.microsoft where the name is its own) to handler."""
+
+
+def handler_of(node: Node, extra: Mapping[str, Handler]) -> Handler | None:
+    """Find the handler of a node: the user's before ours, an entry with a domain before the plain name."""
+    qualified = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+    if extra and (qualified in extra or node.op_type in extra):
+        return extra[qualified] if qualified in extra else extra[node.op_type]
+    if node.domain and qualified in HANDLERS:
+        return HANDLERS[qualified]
+    return HANDLERS.get(node.op_type) if node.domain in DOMAINS else None
+
+
+def refusal(name: str) -> str:
+    """Say why an op type has no handler, for a message: " because ...", or nothing if it is merely unknown."""
+    reason = REFUSED.get(name)
+    return f" because {reason}" if reason else ""
