@@ -130,7 +130,8 @@ def generation(
         raise WorkloadError(
             f"a generation has at least one token of prompt and one of output, not {prompt} and {tokens}"
         )
-    first = architecture(source, phase="prefill", batch=batch, seq=prompt, dtype=dtype, kv_bits=kv_bits, **bind)
+    sizes: dict[str, Any] = dict(bind)
+    first = architecture(source, phase="prefill", batch=batch, seq=prompt, dtype=dtype, kv_bits=kv_bits, **sizes)
     step = graph(source, phase="decode", dtype=dtype, kv_bits=kv_bits)
     model = step.model()
     contexts = range(prompt, prompt + tokens - 1)
@@ -152,8 +153,8 @@ def _config(source: Source) -> tuple[Mapping[str, Any], str]:
     return published(source).config, source
 
 
-def _sizes(writer: GraphWriter, batch: int, seq: int, context: int, bind: Mapping[str, int]) -> dict[str, int]:
-    """Give a size to every symbolic dim of a graph."""
+def _sizes(writer: GraphWriter, batch: int, seq: int, context: int, bind: Mapping[str, int]) -> dict[str, Any]:
+    """Give a size to every symbolic dim of a graph, as arguments of `load_onnx`."""
     total = context + 1
     known = {"batch": batch, "seq": seq, "total": total, **bind}
     known |= {name: min(total, limit) for name, limit in writer.limits.items()}

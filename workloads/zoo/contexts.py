@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 __all__ = ["strata"]
 
@@ -31,10 +32,10 @@ def strata(contexts: range, kinks: Sequence[int], points: int) -> dict[int, floa
     weights: dict[int, float] = {}
     body = contexts[:-1]
     ends = sorted({min(max(kink, body.start), body.stop) for kink in kinks} | {body.start, body.stop})
-    for start, stop in zip(ends, ends[1:], strict=False):
+    for start, stop in pairwise(ends):
         count = min(points, stop - start)
         cuts = [start + (stop - start) * index // count for index in range(count + 1)] if count else []
-        for low, high in zip(cuts, cuts[1:], strict=False):
+        for low, high in pairwise(cuts):
             _add_mean(weights, low, high)
     weights[contexts[-1]] = weights.get(contexts[-1], 0.0) + 1.0
     return dict(sorted(weights.items()))

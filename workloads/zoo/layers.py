@@ -1,12 +1,13 @@
 """Building blocks that architectures share: products, norms, positions, masks, attention, feed-forward blocks.
 
-Shapes: b batch, l tokens, t tokens attended, h heads, kv heads of keys and values, g = h / kv, d head width. Keys are kept
-as [b, kv, d, t], so that no step transposes a whole cache.
+Shapes: b batch, l tokens, t tokens attended, h heads, kv heads of keys and values, g = h / kv, d head width. Keys are
+kept as [b, kv, d, t], so that no step transposes a whole cache.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from workloads.errors import WorkloadError, nearest
 from workloads.zoo.graph import GraphWriter, transposed
@@ -35,7 +36,7 @@ __all__ = [
 HIDDEN_MASK = -10000.0
 """Added to a masked score: exp() of it is zero in every format, and it fits fp16."""
 
-_ACTIVATIONS: dict[str, tuple[str, dict[str, str | float]]] = {
+_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     # The names that Hugging Face configurations use (transformers, activations.py ACT2FN).
     "gelu": ("Gelu", {}),
     "gelu_fast": ("Gelu", {"approximate": "tanh"}),
@@ -114,7 +115,10 @@ def layer_norm(g: GraphWriter, x: str, name: str, width: int, eps: float, *, bia
 
 
 def rms_norm(g: GraphWriter, x: str, name: str, width: int, eps: float, *, offset: float = 0.0) -> str:
-    """RMSNorm over the last axis; Gemma stores scale - 1 (offset 1). Source: Zhang and Sennrich 2019, arXiv 1910.07467."""
+    """RMSNorm over the last axis; Gemma stores scale - 1 (offset 1).
+
+    Source: Zhang and Sennrich 2019, arXiv 1910.07467.
+    """
     full = g.path(f"{name}.weight")
     make = (lambda state: state[full] + offset) if offset else None
     return g.node("RMSNormalization", x, g.parameter(f"{name}.weight", (width,), make, fill=1.0), epsilon=eps)
@@ -180,8 +184,16 @@ def merge_heads(g: GraphWriter, x: str, heads: Heads) -> str:
 
 
 def attend(
-    g: GraphWriter, q: str, k: str, v: str, heads: Heads, *, scale: float | None = None, mask: str = "", cap: float | None = None
-) -> str:  # fmt: skip
+    g: GraphWriter,
+    q: str,
+    k: str,
+    v: str,
+    heads: Heads,
+    *,
+    scale: float | None = None,
+    mask: str = "",
+    cap: float | None = None,
+) -> str:
     """Scaled dot-product attention. Source: Vaswani et al. 2017, arXiv 1706.03762, equation 1.
 
     Args:

@@ -4,8 +4,8 @@ Llama 2 and 3, Mistral, Mixtral, Qwen2, Qwen3, Phi-3, Gemma and Gemma 2 differ i
 from their configurations.
 
 Sources: Touvron et al. 2023, arXiv 2307.09288; Grattafiori et al. 2024, arXiv 2407.21783; Jiang et al. 2023, arXiv
-2310.06825; Jiang et al. 2024, arXiv 2401.04088; Yang et al. 2024, arXiv 2407.10671; Abdin et al. 2024, arXiv 2404.14219;
-Gemma Team 2024, arXiv 2408.00118; parameter names: transformers 5.
+2310.06825; Jiang et al. 2024, arXiv 2401.04088; Yang et al. 2024, arXiv 2407.10671; Abdin et al. 2024, arXiv
+2404.14219; Gemma Team 2024, arXiv 2408.00118; parameter names: transformers 5.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ class Experts:
 def mixture(g: GraphWriter, x: str, width: int, experts: Experts) -> str:
     """Give [b, l, width] from [b, l, width]: com.microsoft.MoE with a gated SiLU inside.
 
-    Source: Shazeer et al. 2017, arXiv 1701.06538; ONNX Runtime contributed operators, com.microsoft.MoE: gate and up are
-    interleaved rows of the first matrix, and silu(gate) * up is its SwiGLU with alpha 1 and beta 0.
+    Source: Shazeer et al. 2017, arXiv 1701.06538; ONNX Runtime contributed operators, com.microsoft.MoE: gate and up
+    are interleaved rows of the first matrix, and silu(gate) * up is its SwiGLU with alpha 1 and beta 0.
     """
     scores = linear(g, x, "gate", width, experts.count, bias=False)
     routed = g.node("Reshape", scores, g.constant([-1, experts.count]))

@@ -27,7 +27,8 @@ class Phase:
         name: "encode": one pass of an encoder (or of a vision or speech model); "prefill": all tokens of a prompt, the
             KV cache is written; "decode": one new token per sequence, the KV cache is read.
         logits: Of a prefill, for the last token or for all.
-        kv_bits: Width of the stored keys and values: 4 or 8 (integers, one scale per head), or None: as activations [bit].
+        kv_bits: Width of the stored keys and values: 4 or 8 (integers, one scale per head), or None: as activations
+            [bit].
     """
 
     name: PhaseName = "prefill"

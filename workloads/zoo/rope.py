@@ -26,8 +26,8 @@ def rope_frequencies(c: Config, head_width: int) -> tuple[tuple[float, ...], flo
     Raises:
         WorkloadError: A scaling that is not known.
 
-    Source: Su et al. 2021, arXiv 2104.09864; Chen et al. 2023, arXiv 2306.15595 (linear); Grattafiori et al. 2024, arXiv
-    2407.21783 (llama3, scaled by wavelength); Peng et al. 2023, arXiv 2309.00071 (yarn); Ding et al. 2024, arXiv
+    Source: Su et al. 2021, arXiv 2104.09864; Chen et al. 2023, arXiv 2306.15595 (linear); Grattafiori et al. 2024,
+    arXiv 2407.21783 (llama3, scaled by wavelength); Peng et al. 2023, arXiv 2309.00071 (yarn); Ding et al. 2024, arXiv
     2402.13753 (longrope).
     """
     table = {**c.table("rope_scaling"), **c.table("rope_parameters")}
