@@ -1,17 +1,30 @@
-"""Reading an ONNX file safely: without its weights, and without leaving its folder."""
+"""Reading an ONNX file safely: without its weights, without leaving its folder, and nothing but regular files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import WorkloadError
+from workloads.onnx.limits import MAX_AXES, MAX_DEPTH, MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["check_external_data", "external_location", "read_model"]
+__all__ = ["attribute_tensors", "check_external_data", "external_location", "node_lists", "read_external", "read_model"]
+
+# onnx.AttributeProto.AttributeType, ONNX specification (onnx.proto3).
+_TENSOR, _GRAPH, _TENSORS, _GRAPHS, _SPARSE, _SPARSES = 4, 5, 9, 10, 11, 12
+_EXTERNAL = 1  # onnx.TensorProto.DataLocation
+
+_BITS = {
+    1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16,
+    17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2,
+}  # fmt: skip
+"""Bits per value by ONNX element type: float, uint8, int8, uint16, int16, int32, int64, bool, float16, double, uint32,
+uint64, complex64, complex128, bfloat16, four 8-bit floats, uint4, int4, float4e2m1, float8e8m0, uint2, int2 [bit]."""
 
 
 def read_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, str, Path | None]:
@@ -24,53 +37,126 @@ def read_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, s
         The model, its name for messages, and its folder (None in memory).
 
     Raises:
-        WorkloadError: No such file, not ONNX, truncated, or an empty graph.
+        WorkloadError: No such file, not a regular file, not ONNX, truncated, or an empty graph.
     """
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     if isinstance(source, onnx.ModelProto):
         model, name, folder = source, source.graph.name or "model", None
     else:
-        path = Path(source)
-        name, folder = str(source), path.parent
-        if path.is_dir():
-            raise WorkloadError(f"{name}: is a folder; give the .onnx file inside it")
-        if not path.exists():
-            raise WorkloadError(f"{name}: no such file; give the path of an .onnx file")
-        try:
-            # The suffix does not decide: onnx.load would read .json as JSON, with other exceptions.
-            model = onnx.load(str(path), format="protobuf", load_external_data=False)
-        except PermissionError:
-            raise WorkloadError(f"{name}: may not be read; check its permissions") from None
-        except (DecodeError, UnicodeDecodeError, ValueError) as error:
-            raise WorkloadError(
-                f"{name}: not an ONNX file, or a truncated one ({error}); export or copy it again"
-            ) from None
+        name, folder = str(source), Path(source).parent
+        model = _parsed(Path(source), name)
     if not model.opset_import and not model.graph.node:
         raise WorkloadError(f"{name}: not an ONNX model (no operator set and no graph); give an .onnx file")
     if not model.graph.node:
         raise WorkloadError(f"{name}: the graph has no nodes; export the model again")
-    if any(isinstance(text, bytes) for text in _texts(model.graph)):  # protobuf gives what is not UTF-8 as bytes
-        raise WorkloadError(f"{name}: a damaged ONNX file (a name in it is not text); export or copy it again")
+    try:
+        for texts in _texts(model):
+            "".join(texts)  # protobuf gives what is not UTF-8 as bytes, which do not join: faster than looking at each
+    except TypeError:
+        raise WorkloadError(
+            f"{name!a}: a damaged ONNX file (a name in it is not text); export or copy it again"
+        ) from None
     return model, name, folder
 
 
-def _texts(graph: onnx.GraphProto) -> Iterator[str | bytes]:
-    """Give every name in a graph that the loader reads."""
-    for node in graph.node:
-        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+def _parsed(path: Path, name: str) -> onnx.ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        if path.is_dir():
+            raise WorkloadError(f"{name}: is a folder; give the .onnx file inside it")
+        if not path.exists():
+            raise WorkloadError(f"{name}: no such file; give the path of an .onnx file")
+        if not path.is_file():  # a pipe or a device may never end
+            raise WorkloadError(f"{name}: not a regular file; give the path of an .onnx file")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise WorkloadError(
+                f"{name}: larger than 2 GiB, which no ONNX file can be; save the model with external data"
+            )
+        # The suffix does not decide: onnx.load would read .json as JSON, with other exceptions.
+        return onnx.load(str(path), format="protobuf", load_external_data=False)
+    except PermissionError:
+        raise WorkloadError(f"{name}: may not be read; check its permissions") from None
+    except (DecodeError, ValueError) as error:
+        raise WorkloadError(f"{name}: not an ONNX file, or a truncated one ({error}); export or copy it again") from None
+    except OSError as error:
+        raise WorkloadError(f"{name!a}: cannot be read ({error.strerror}); give the path of an .onnx file") from None
+
+
+def node_lists(model: onnx.ModelProto) -> Iterator[tuple[onnx.GraphProto | None, Iterable[onnx.NodeProto]]]:
+    """Give every list of nodes, those of bodies and functions too, with its graph (None: a function's).
+
+    Raises:
+        WorkloadError: Bodies are nested deeper than `MAX_DEPTH`.
+    """
+    pending: list[tuple[Any, Any, int]] = [(model.graph, model.graph.node, 0)]
+    pending += [(None, function.node, 0) for function in model.functions]
+    while pending:
+        graph, nodes, depth = pending.pop()
+        yield graph, nodes
+        if depth >= MAX_DEPTH:
+            raise WorkloadError(
+                f"{model.graph.name!r}: bodies are nested more than {MAX_DEPTH} deep; flatten the control flow"
+            )
+        for node in nodes:
+            for attribute in node.attribute:
+                if attribute.type == _GRAPH:
+                    pending.append((attribute.g, attribute.g.node, depth + 1))
+                elif attribute.type == _GRAPHS:
+                    pending += [(body, body.node, depth + 1) for body in attribute.graphs]
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[Iterable[str]]:
+    """Give every name that the loader reads, in bunches."""
+    yield (entry.domain for entry in model.opset_import)
+    for function in model.functions:
+        yield (function.name, function.domain, getattr(function, "overload", ""))
+        yield from (function.input, function.output, function.attribute)
+        yield (entry.domain for entry in function.opset_import)
+        yield (attribute.name for attribute in function.attribute_proto)
+    for graph, nodes in node_lists(model):
+        for node in nodes:
+            yield (node.name, node.op_type, node.domain)
+            yield node.input
+            yield node.output
+            for attribute in node.attribute:
+                yield (attribute.name, attribute.ref_attr_name)
+        for tensor in attribute_tensors(nodes):
+            yield (entry.key + entry.value for entry in tensor.external_data)
+        if graph is not None:
+            yield from _texts_of_graph(graph)
+
+
+def _texts_of_graph(graph: onnx.GraphProto) -> Iterator[Iterable[str]]:
     for tensor in graph.initializer:
-        yield tensor.name
-        yield from (entry.value for entry in tensor.external_data)
+        yield (tensor.name,)
+        yield (entry.key + entry.value for entry in tensor.external_data)
+        yield (entry.key + entry.value for entry in tensor.metadata_props)
+    yield (tensor.values.name for tensor in graph.sparse_initializer)
     for item in (*graph.input, *graph.output):
-        yield item.name
-        yield from (dim.dim_param for dim in item.type.tensor_type.shape.dim)
+        yield (item.name,)
+        yield (dim.dim_param for dim in item.type.tensor_type.shape.dim)
+
+
+def attribute_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    """Give every tensor in the attributes of nodes, not of their bodies."""
+    for node in nodes:
+        for attribute in node.attribute:
+            kind = attribute.type
+            if kind == _TENSOR:
+                yield attribute.t
+            elif kind == _TENSORS:
+                yield from attribute.tensors
+            elif kind in (_SPARSE, _SPARSES):
+                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                    yield from (sparse.values, sparse.indices)
 
 
 def external_location(tensor: Any) -> str | None:
     """Give the external file of an initializer, or None where its data is inside."""
-    if tensor.data_location != 1:  # TensorProto.EXTERNAL
+    if tensor.data_location != _EXTERNAL:
         return None
     return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
 
@@ -78,61 +164,101 @@ def external_location(tensor: Any) -> str | None:
 def check_external_data(model: onnx.ModelProto, name: str, folder: Path | None, *, must_exist: bool) -> None:
     """Refuse external data that is outside the model's folder, and, if asked, data that is not there.
 
+    Every tensor is looked at: of the graph, of bodies and functions, dense and sparse, stored and in attributes.
+
     Raises:
         WorkloadError: Naming the tensor and the file.
     """
-    seen: set[str] = set()
-    for tensor in model.graph.initializer:
-        location = external_location(tensor)
-        if location is None:
+    sizes: dict[str, int | None] = {}
+    for graph, nodes in node_lists(model):
+        for tensor in attribute_tensors(nodes):
+            if tensor.data_location == _EXTERNAL:
+                _check_tensor(tensor, name, folder, sizes, must_exist)
+        if graph is None:
             continue
-        if location in seen:
-            if must_exist and folder is not None:
-                _check_extent(tensor, name, (folder / location).stat().st_size)
-            continue
-        seen.add(location)
-        parts = PurePosixPath(location).parts
-        outside = (
-            not location
-            or "\0" in location
-            or PurePosixPath(location).is_absolute()
-            or PureWindowsPath(location).is_absolute()
-            or ".." in parts
-            or ".." in PureWindowsPath(location).parts
-        )
-        if not outside and folder is not None:
-            target = (folder / location).resolve()
-            outside = not target.is_relative_to(folder.resolve())
-        if outside:
+        for tensor in graph.initializer:
+            if tensor.data_location == _EXTERNAL:
+                _check_tensor(tensor, name, folder, sizes, must_exist)
+        for sparse in graph.sparse_initializer:
+            for tensor in (sparse.values, sparse.indices):
+                if tensor.data_location == _EXTERNAL:
+                    _check_tensor(tensor, name, folder, sizes, must_exist)
+
+
+def _check_tensor(
+    tensor: onnx.TensorProto, name: str, folder: Path | None, sizes: dict[str, int | None], must_exist: bool
+) -> None:
+    location = external_location(tensor) or ""
+    if location not in sizes:
+        if _is_outside(location, folder):
             raise WorkloadError(
                 f"{name}: initializer {tensor.name!r} keeps its data at {location!r}, outside the model's folder; "
                 "refused. Move the file beside the model and save the model with a relative location"
             )
-        if must_exist and folder is not None and not (folder / location).is_file():
-            raise WorkloadError(
-                f"{name}: the external data file {location!r} of initializer {tensor.name!r} is missing; put it "
-                "beside the model (to cost the graph without its weights: missing_weights='allow', --no-weights)"
-            )
-        if must_exist and folder is not None:
-            _check_extent(tensor, name, (folder / location).stat().st_size)
+        sizes[location] = _size_of(folder / location) if folder is not None else None
+    size = sizes[location]
+    if not must_exist or folder is None:
+        return
+    if size is None:
+        raise WorkloadError(
+            f"{name}: the external data file {location!r} of initializer {tensor.name!r} is missing; put it "
+            "beside the model (to cost the graph without its weights: missing_weights='allow', --no-weights)"
+        )
+    _check_extent(tensor, name, size)
 
 
-def _check_extent(tensor: Any, name: str, available: int) -> None:
-    """Refuse external data that does not lie inside its file."""
-    from math import prod
+def _is_outside(location: str, folder: Path | None) -> bool:
+    """Say whether a location leaves the folder: by its text, or by a link on the way."""
+    posix, windows = PurePosixPath(location), PureWindowsPath(location)
+    if not location or "\0" in location or posix.is_absolute() or windows.drive or windows.root:
+        return True
+    if ".." in posix.parts or ".." in windows.parts:
+        return True
+    if folder is None:
+        return False
+    try:
+        return not (folder / location).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a name too long, a circle of links, no name at all
+        return True
 
+
+def _size_of(path: Path) -> int | None:
+    """Give the size of a regular file; None where there is none [B]."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+def _extent(tensor: onnx.TensorProto) -> tuple[int, int, Mapping[str, str]]:
+    """Give offset and length of external data, (-1, -1) where they make no sense, and all that the file says [B]."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
+    if len(tensor.dims) > MAX_AXES:
+        return -1, -1, entries
     try:
         offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
     except ValueError:
-        offset, length = -1, 0
-    needed = length or prod(tensor.dims) * _BYTES.get(tensor.data_type, 0)
-    if offset < 0 or length < 0 or offset + needed > available:
+        return -1, -1, entries
+    return offset, length or -(-prod(tensor.dims) * _BITS.get(tensor.data_type, 0) // 8), entries
+
+
+def _check_extent(tensor: onnx.TensorProto, name: str, available: int) -> None:
+    """Refuse external data that does not lie inside its file."""
+    offset, needed, entries = _extent(tensor)
+    if offset < 0 or needed < 0 or offset + needed > available:
         raise WorkloadError(
             f"{name}: initializer {tensor.name!r} wants {needed} bytes from offset {entries.get('offset', 0)} of "
             f"{entries.get('location')!r}, which has {available}; the file was cut or belongs to another model"
         )
 
 
-_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 16: 2}
-"""Bytes per value of float, uint8, int8, int32, int64, bool, float16, double and bfloat16, by ONNX element type [B]."""
+def read_external(tensor: onnx.TensorProto, folder: Path) -> bytes | None:
+    """Read the external data of one (small) tensor that `check_external_data` let pass; None where there is none."""
+    offset, length, entries = _extent(tensor)
+    path = folder / entries.get("location", "")
+    size = _size_of(path)
+    if size is None or offset < 0 or length < 0 or offset + length > size:
+        return None
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(length)

@@ -1,0 +1,94 @@
+"""What a file may ask for: bounds that no real model reaches, so that a damaged or hostile one ends in a message.
+
+Sizes are plain integers here, and so cannot overflow; they must not grow past what any runtime can hold either. Time
+is bounded by the nodes that are visited: those of the file, those of inlined functions, those of unrolled loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workloads.errors import WorkloadError
+
+__all__ = [
+    "MAX_AXES",
+    "MAX_DEPTH",
+    "MAX_EXECUTIONS",
+    "MAX_FILE_BYTES",
+    "MAX_INLINED",
+    "MAX_POINTS",
+    "MAX_UNROLLED",
+    "MAX_UNROLLED_ASKED",
+    "MAX_VALUES",
+    "check_shape",
+    "shown",
+]
+
+MAX_AXES = 64
+"""Axes of one tensor: NumPy's own limit (NPY_MAXDIMS of NumPy 2)."""
+
+MAX_VALUES = 2**63 - 1
+"""Values of one tensor: ONNX stores a dim as int64, and runtimes count values in int64."""
+
+MAX_POINTS = 2**189
+"""Points of one loop nest: three extents of int64, as in the largest matrix product."""
+
+MAX_EXECUTIONS = 2**63 - 1
+"""Expected executions of one operator: a trip count is an int64."""
+
+MAX_DEPTH = 50
+"""Bodies and functions inside each other. Protocol buffers stop parsing at 100 messages, which is 33 bodies."""
+
+MAX_FILE_BYTES = 2**31 - 1
+"""Size of one message of Protocol buffers; larger models keep their weights in external data [B]."""
+
+MAX_INLINED = 30_000
+"""Nodes that inlining functions may add: 126 layers (Llama 3.1 405B) of 200 nodes are 25,200."""
+
+MAX_UNROLLED = 30_000
+"""Nodes that loops whose shapes change from trip to trip may add, where the file alone decides the trips: a second."""
+
+MAX_UNROLLED_ASKED = 1_000_000
+"""The same where the caller gives the number of trips, and so has asked for the work: half a minute."""
+
+_LONGEST_NAME = 120
+
+
+def check_shape(shape: Sequence[int], where: str) -> None:
+    """Refuse a shape that no tensor can have.
+
+    Args:
+        shape: Extents; none of them is trusted.
+        where: Whose shape it is, to start the message with.
+
+    Raises:
+        WorkloadError: A negative extent, too many axes, too many values.
+
+    Example:
+        >>> check_shape((2, 3), "initializer 'w'")
+    """
+    if len(shape) > MAX_AXES:
+        raise WorkloadError(f"{where}: a tensor of {len(shape)} axes; at most {MAX_AXES} can be described")
+    size = 1
+    for extent in shape:
+        if extent < 0:
+            raise WorkloadError(f"{where}: the impossible shape {tuple(shape)}; export the model again")
+        size *= extent
+    if size > MAX_VALUES and 0 not in shape:
+        raise WorkloadError(
+            f"{where}: shape {tuple(shape)} has more values than any runtime can count (2^63 - 1); "
+            "the file is damaged, or a symbolic dim was given an impossible size"
+        )
+
+
+def shown(name: object) -> str:
+    """Give a name from a file for a message: quoted, on one line, and never longer than a line.
+
+    Example:
+        >>> shown("a\\nb"), shown("a" * 500)[-23:]
+        ("'a\\\\nb'", "aaaa... (500 characters)'")
+    """
+    text = str(name)
+    if len(text) > _LONGEST_NAME:
+        text = f"{text[:_LONGEST_NAME]}... ({len(text)} characters)"
+    return repr(text)
