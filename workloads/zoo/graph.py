@@ -42,6 +42,7 @@ class Parameter:
         onnx_type: ONNX element type.
         make: Values from a checkpoint.
         fill: Value of every element where there is no checkpoint; None: random.
+        statistic: It was measured, not trained (mean and variance of a batch norm), so it is no parameter of the model.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Parameter:
     onnx_type: int
     make: Callable[[State], NDArray[Any]]
     fill: float | None = None
+    statistic: bool = False
 
     @property
     def size(self) -> int:
@@ -83,12 +85,14 @@ class GraphWriter:
         dtype: Number format of weights and activations: fp32, fp16 or bf16.
         parameters: Stored tensors by name, in order of first use.
         limits: Symbolic dims that do not grow beyond a size: the ring of a sliding window.
+        longest: Symbolic dims that must not be larger: there are no positions beyond.
     """
 
     name: str
     dtype: str = "fp32"
     parameters: dict[str, Parameter] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
+    longest: dict[str, int] = field(default_factory=dict)
     _nodes: list[onnx.NodeProto] = field(default_factory=list)
     _inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
     _outputs: list[onnx.ValueInfoProto] = field(default_factory=list)
@@ -143,6 +147,7 @@ class GraphWriter:
         *,
         fill: float | None = None,
         absolute: bool = False,
+        statistic: bool = False,
     ) -> str:
         """Declare a stored tensor (once; a second call with its name shares it) and give its edge name.
 
@@ -152,12 +157,13 @@ class GraphWriter:
             make: Values from a checkpoint; by default the tensor of that name as it is.
             fill: Value of every element where there is no checkpoint; None: random.
             absolute: The name is the whole name.
+            statistic: It was measured, not trained.
         """
         full = name if absolute else self.path(name)
         wanted = tuple(int(extent) for extent in shape)
         known = self.parameters.get(full)
         if known is None:
-            self.parameters[full] = Parameter(full, wanted, self.float_type, make or stored(full), fill)
+            self.parameters[full] = Parameter(full, wanted, self.float_type, make or stored(full), fill, statistic)
         elif known.shape != wanted:
             raise WorkloadError(
                 f"{self.name}: parameter {full!r} is {known.shape} and {wanted}; check the configuration"
@@ -201,8 +207,8 @@ class GraphWriter:
         return tuple(dict.fromkeys(dim for dim in dims if dim))
 
     def parameter_count(self) -> int:
-        """Count the stored values."""
-        return sum(item.size for item in self.parameters.values())
+        """Count the trained values."""
+        return sum(item.size for item in self.parameters.values() if not item.statistic)
 
     def model(self, values: Callable[[Parameter], NDArray[Any]] | None = None) -> onnx.ModelProto:
         """Finish the graph.
