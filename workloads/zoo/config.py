@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workloads.errors import WorkloadError
+from workloads.errors import WorkloadError, nearest
 
 __all__ = ["Config", "read_config"]
+
+_Whole = int  # `Config.int` hides the type's own name below
 
 
 def read_config(source: Mapping[str, Any] | str | Path) -> dict[str, Any]:
@@ -59,14 +61,31 @@ class Config:
             raise WorkloadError(f"configuration of {self.kind!r}: {name!r} is missing; it is {wanted}")
         return value
 
-    def int(self, name: str, default: Any = ...) -> int:
-        """Read a whole number of at least 1 (a given default may be 0)."""
+    def fault(self, name: str, reason: str) -> WorkloadError:
+        """Make the error that a field's value is not usable."""
+        return WorkloadError(f"configuration of {self.kind!r}: {name} = {self.values.get(name)!r} {reason}")
+
+    def int(self, name: str, default: Any = ..., most: Any = 10_000_000) -> int:
+        """Read a whole number of at least 1 (a given default may be 0); a number above `most` is a damaged file's."""
         value = self._value(name, _REQUIRED if default is ... else default, "a whole number")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value % 1 != 0:  # of inf and nan it is nan
             raise WorkloadError(f"configuration of {self.kind!r}: {name} = {value!r} is not a whole number")
-        if value < (1 if default is ... or default else 0) or value > _LARGEST:
-            raise WorkloadError(f"configuration of {self.kind!r}: {name} = {value!r} is out of range")
+        least = 1 if default is ... or default else 0
+        if not least <= value <= most:
+            raise WorkloadError(
+                f"configuration of {self.kind!r}: {name} = {value!r} is out of range; it is {least} to {most}"
+            )
         return int(value)
+
+    def depth(self, name: str, default: Any = ...) -> _Whole:
+        """Read a number of layers."""
+        return self.int(name, default, _DEEPEST)
+
+    def share(self, name: str, whole: _Whole, parts: _Whole) -> _Whole:
+        """Divide a width evenly: `whole` by the `parts` that the field `name` asks for."""
+        if whole % parts:
+            raise self.fault(name, f"does not divide a width of {whole}")
+        return whole // parts
 
     def optional_int(self, name: str, default: Any = None) -> Any:
         """Read a whole number that may be absent or null: None then, unless a default is given."""
@@ -77,9 +96,16 @@ class Config:
     def float(self, name: str, default: Any = ...) -> Any:
         """Read a number."""
         value = self._value(name, _REQUIRED if default is ... else default, "a number")
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise WorkloadError(f"configuration of {self.kind!r}: {name} = {value!r} is not a number")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_HUGE < value < _HUGE:
+            raise WorkloadError(f"configuration of {self.kind!r}: {name} = {value!r} is not a (finite) number")
         return value * 1.0
+
+    def positive(self, name: str, default: Any = ...) -> Any:
+        """Read a number above zero."""
+        value = self.float(name, default)
+        if value <= 0:
+            raise self.fault(name, "is not above zero")
+        return value
 
     def optional_float(self, name: str, default: Any = None) -> Any:
         """Read a number that may be absent or null."""
@@ -108,12 +134,37 @@ class Config:
             raise WorkloadError(f"configuration of {self.kind!r}: {name} = {value!r} is not a list of texts")
         return tuple(value)
 
-    def ints(self, name: str, default: Any = ...) -> tuple[Any, ...]:
+    def ints(self, name: str, default: Any = ..., most: Any = 10_000_000) -> tuple[Any, ...]:
         """Read a list of whole numbers."""
         value = self._value(name, _REQUIRED if default is ... else default, "a list of whole numbers")
         if not isinstance(value, (list, tuple)):
             raise WorkloadError(f"configuration of {self.kind!r}: {name} = {value!r} is not a list")
-        return tuple(Config({"model_type": self.kind, name: item}).int(name) for item in value)
+        if not value:
+            raise self.fault(name, "is empty")
+        return tuple(Config({"model_type": self.kind, name: item}).int(name, most=most) for item in value)
+
+    def choice(self, name: str, known: tuple[str, ...], default: Any = ...) -> str:
+        """Read one of a few words."""
+        value = self.text(name, default)
+        if value not in known:
+            raise self.fault(name, f"is not known; {nearest(value, known)}")
+        return value
+
+    def labels(self, default: Any = 2) -> _Whole:
+        """Read the number of classes: `num_labels`, or the entries of `id2label`."""
+        names = self.table("id2label")
+        return self.int("num_labels", len(names) or default)
+
+    def head(self, known: tuple[str, ...], default: str) -> str:
+        """Say what stands on top: what follows "For" in the first of `architectures` ("Model" where nothing does)."""
+        names = self.strings("architectures", ())
+        if not names:
+            return default
+        _, found, after = names[0].partition("For")
+        head = after if found else "Model" if names[0].endswith("Model") else names[0]
+        if head not in known:
+            raise self.fault("architectures", f"asks for a head that is not known; {nearest(head, known)}")
+        return head
 
     def table(self, name: str) -> Mapping[str, Any]:
         """Read a nested object; empty where it is absent."""
@@ -124,5 +175,6 @@ class Config:
 
 
 _REQUIRED = object()
-_LARGEST = 1e7
-"""No width, depth or vocabulary comes near it; a larger number is a damaged file."""
+_DEEPEST = 1000
+"""The deepest published transformer: Wang et al. 2022 (DeepNet), arXiv 2203.00555."""
+_HUGE = 1e30
