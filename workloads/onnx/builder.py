@@ -6,12 +6,15 @@ import builtins
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import prod
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from workloads.errors import WorkloadError
 from workloads.formats import FORMATS, arithmetic_format, format_code
+from workloads.onnx.limits import MAX_AXES, MAX_POINTS, MAX_VALUES, check_shape
 from workloads.operator import Axis, Operator, Role, Tensor, axis
 
 __all__ = ["Builder", "Node", "Value", "broadcast_axes", "index_names", "plain"]
@@ -39,6 +42,8 @@ class Value:
         computed: A constant that follows from the sizes of the inputs (positions, masks), so that no file stores it: it
             is made once per size, lies in memory like an activation, and is no parameter.
         opaque: The shape could not be found, because an unknown operator stands before it.
+        items: Of a sequence, or of an optional (one or none): its tensors. None: this is a tensor.
+        level: How many bodies deep the node or initializer stands that makes it; by default in the innermost.
     """
 
     name: str
@@ -54,6 +59,8 @@ class Value:
     chain: tuple[str, ...] = ()
     computed: bool = False
     opaque: bool = False
+    items: tuple[Value, ...] | None = None
+    level: int = 1 << 30
 
     def __post_init__(self) -> None:
         if self.stored < 0:
@@ -115,7 +122,8 @@ class Builder:
     """The state of one load: values by edge name, operators in order, fused groups of them, nodes that fold away.
 
     It changes while the graph is walked; that is its purpose. Handlers read values and call `emit` and `put`. While
-    `quiet` is set (every input of the node is constant) nothing is emitted: the node folds away.
+    `quiet` is set (every input of the node is constant) nothing is emitted: the node folds away. The body of a control
+    flow node has a builder of its own (`inside`), which sees all values.
     """
 
     opset: int
@@ -125,6 +133,17 @@ class Builder:
     groups: list[tuple[str, ...]] = field(default_factory=list)
     converted: set[str] = field(default_factory=set)
     quiet: bool = False
+    folder: Path | None = None
+    parent: Builder | None = None
+    level: int = 0
+
+    def inside(self, *, apart: bool) -> Builder:
+        """Give the builder of a body: with the same values, and with the same operators or, apart, with its own."""
+        inner = Builder(self.opset, self.values, folder=self.folder, parent=self, level=self.level + 1)
+        if not apart:
+            inner.operators, inner.folded = self.operators, self.folded
+            inner.groups, inner.converted = self.groups, self.converted
+        return inner
 
     def value(self, node: Node, index: int) -> Value:
         """Give the value behind an input.
@@ -135,12 +154,18 @@ class Builder:
         if index >= len(node.inputs) or not node.inputs[index]:
             raise WorkloadError(f"node {node.name!r} ({node.op_type}): input {index} is missing; check the exporter")
         try:
-            return self.values[node.inputs[index]]
+            value = self.values[node.inputs[index]]
         except KeyError:
             raise WorkloadError(
                 f"node {node.name!r} ({node.op_type}): nothing writes its input {node.inputs[index]!r}; "
                 "the graph is not in topological order, or it was cut: run onnx.checker on it"
             ) from None
+        if value.items is not None:
+            raise WorkloadError(
+                f"node {node.name!r} ({node.op_type}): its input {node.inputs[index]!r} is a sequence and not a tensor; "
+                "run onnx.checker on the model"
+            )
+        return value
 
     def optional(self, node: Node, index: int) -> Value | None:
         """Give the value behind an optional input, or None."""
@@ -177,9 +202,9 @@ class Builder:
 
     def put(self, node: Node, shape: Sequence[int], code: int, index: int = 0, **extra: Any) -> Value:
         """Record the value behind an output."""
-        value = Value(node.outputs[index], tuple(int(extent) for extent in shape), code, **extra)
-        if any(extent < 0 for extent in value.shape):
-            raise WorkloadError(f"node {node.name!r} ({node.op_type}): impossible output shape {value.shape}")
+        value = Value(node.outputs[index], tuple(map(int, shape)), code, level=self.level, **extra)
+        if len(value.shape) > MAX_AXES or min(value.shape, default=0) < 0 or prod(value.shape) > MAX_VALUES:
+            check_shape(value.shape, f"node {node.name!r} ({node.op_type})")
         self.values[value.name] = value
         return value
 
@@ -203,7 +228,13 @@ class Builder:
         )
 
     def _convert(self, value: Value) -> None:
-        """Append the operator that turns stored integers into floats at run time, once per stored tensor."""
+        """Append the operator that turns stored integers into floats at run time, once per stored tensor.
+
+        It runs where its nodes stand: outside a loop, and once, if the loop's body only reads the result.
+        """
+        if self.parent is not None and value.level < self.level:
+            self.parent._convert(value)
+            return
         if value.root in self.converted:
             return
         self.converted.add(value.root)
@@ -247,6 +278,10 @@ class Builder:
         """Append an operator that stands for the node."""
         if self.quiet:
             return
+        if prod(dims.values()) > MAX_POINTS:
+            raise WorkloadError(
+                f"node {node.name!r} ({node.op_type}): a loop nest of more than 2^189 points; the file is damaged"
+            )
         self.operators.append(
             Operator(
                 name=node.name + suffix,
