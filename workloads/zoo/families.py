@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workloads.errors import WorkloadError, nearest
-from workloads.zoo import llama
+from workloads.zoo import bert, llama
 from workloads.zoo.graph import GraphWriter
 from workloads.zoo.phase import Phase, PhaseName
 
@@ -31,7 +31,10 @@ class Family:
 
 _DECODER: tuple[PhaseName, ...] = ("prefill", "decode")
 
+_ENCODER: tuple[PhaseName, ...] = ("encode",)
+
 FAMILIES: dict[str, Family] = {
+    **dict.fromkeys(bert.MODEL_TYPES, Family(bert.read, bert.write, _ENCODER)),
     **dict.fromkeys(llama.MODEL_TYPES, Family(llama.read, llama.write, _DECODER)),
 }
 """Hugging Face's `model_type` to family."""
