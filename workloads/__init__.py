@@ -1,5 +1,6 @@
 """What is computed: number formats, operators, workloads, the ONNX loader, structure, compression and tasks."""
 
+from workloads.capturing import capture
 from workloads.errors import (
     DseError,
     MappingError,
@@ -14,6 +15,7 @@ from workloads.errors import (
 from workloads.formats import FORMATS, Format, arithmetic_format, format_code, integer_code
 from workloads.liveness import activation_peak_bytes, peak_bytes
 from workloads.onnx.loader import load_onnx
+from workloads.onnx.measured import weight_table
 from workloads.operator import PATTERNS, Axis, Operator, Tensor, axis, pattern_code
 from workloads.workload import Program, Workload
 
@@ -38,9 +40,11 @@ __all__ = [
     "activation_peak_bytes",
     "arithmetic_format",
     "axis",
+    "capture",
     "format_code",
     "integer_code",
     "load_onnx",
     "pattern_code",
     "peak_bytes",
+    "weight_table",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +28,7 @@ __all__ = [
 
 
 # Parameters of `load_onnx`, which takes the sizes beside them.
-_TAKEN = ("source", "extra_ops", "free_ops", "missing_weights", "structure")
+_TAKEN = ("source", "extra_ops", "free_ops", "missing_weights", "weights", "structure")
 
 
 def parse_bind(texts: Collection[str]) -> dict[str, int]:
@@ -158,6 +158,7 @@ class ModelSource:
         extra_ops: Handlers of further op types.
         free_ops: Op types that count as free.
         weights: Whether external data must be there.
+        measure: Whether to measure what the weights really store.
     """
 
     path: Path
@@ -165,6 +166,7 @@ class ModelSource:
     extra_ops: Mapping[str, Handler] = field(default_factory=dict)
     free_ops: Collection[str] = ()
     weights: bool = True
+    measure: bool = False
 
     def load(self, batch: int | None = None) -> Workload:
         """Load the workload, with another batch size if one is given."""
@@ -173,6 +175,7 @@ class ModelSource:
         missing: Literal["error", "allow"] = "error" if self.weights else "allow"
         sizes = dict(self.bind) if batch is None else {**self.bind, self.batch_name(): batch}
         options: dict[str, Any] = {"extra_ops": self.extra_ops, "free_ops": tuple(self.free_ops), **sizes}
+        options["weights"] = "measure" if self.measure else "describe"
         return load_onnx(self.path, missing_weights=missing, **options)
 
     def batch_name(self) -> str:
@@ -195,6 +198,4 @@ class ModelSource:
         if batch is None and (not self.batch_symbols() or {"batch", *self.batch_symbols()} & set(self.bind)):
             return self
         sizes = {**self.bind, self.batch_name(): 1 if batch is None else batch}
-        return ModelSource(
-            path=self.path, bind=sizes, extra_ops=self.extra_ops, free_ops=self.free_ops, weights=self.weights
-        )
+        return replace(self, bind=sizes)

@@ -39,16 +39,19 @@ def load_onnx(
     extra_ops: Mapping[str, Handler] | None = None,
     free_ops: Collection[str] = (),
     missing_weights: Literal["error", "allow"] = "error",
+    weights: Literal["describe", "measure"] = "describe",
     structure: bool = True,
     **bind: int,
 ) -> Workload:
-    """Turn an ONNX model into a workload; weights are never loaded.
+    """Turn an ONNX model into a workload; weights are read only where they are to be measured.
 
     Args:
         source: A path to an .onnx file, or an `onnx.ModelProto`.
         extra_ops: Handlers of further op types: op type (or "domain::op type") to handler.
         free_ops: Op types to count as free, with the shape of their first input.
         missing_weights: What to do when external data is not there.
+        weights: "describe": widths as the containers declare them. "measure": read the stored values, one tensor at a
+            time, and say what they need: true bits, density, sparsity pattern (`weight_table` lists it).
         structure: Collapse decomposed chains and name the blocks (attention, FFN, norms).
         **bind: Sizes of symbolic dims: the graph's own symbols, or the aliases `batch` and `seq`.
 
@@ -87,6 +90,10 @@ def load_onnx(
         groups=tuple(builder.groups),
         bindings=sizes,
     )
+    if weights == "measure":
+        from workloads.onnx.measured import measure_weights, with_measured_weights
+
+        workload = with_measured_weights(workload, measure_weights(model, folder, missing=missing_weights == "allow"))
     if not structure:
         return workload
     from workloads.structure import annotate

@@ -1,0 +1,150 @@
+"""`capture`: a torch module as a workload, and as an ONNX file that was checked on another shape."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from workloads.capturing.axes import Axes, another_shape, check_axes, inferred_axes, symbol_sizes
+from workloads.capturing.checking import check_against_torch
+from workloads.capturing.exporting import Exporter, export, flat_module, quiet
+from workloads.capturing.leaves import bound_arguments, leaves, result_names
+from workloads.capturing.parameters import name_parameters
+from workloads.errors import WorkloadError
+from workloads.onnx.loader import load_onnx
+from workloads.workload import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["capture"]
+
+
+def capture(
+    module: torch.nn.Module,
+    inputs: Any,
+    *,
+    dynamic: Mapping[str, Mapping[int, str]] | Literal["infer"] | None = "infer",
+    path: str | Path | None = None,
+    outputs: Sequence[str] = (),
+    check: Any = True,
+    tolerance: float | None = None,
+    opset: int = 20,
+    exporter: Exporter = "dynamo",
+    structure: bool = True,
+    **bind: int,
+) -> Workload:
+    """Export a torch module, check the export against torch on another shape with padding, and load it.
+
+    Args:
+        module: In evaluation mode. It may return tensors, mappings, sequences, dataclasses or key-value caches.
+        inputs: Example arguments of its forward: a mapping by name, a sequence, or one tensor. Values may be nested;
+            a tensor inside is called by its path: `past_key_0`.
+        dynamic: Symbolic axes: input name to axis to symbol. "infer": `batch`, `seq` and `past` by the rules of
+            `inferred_axes`. None: every size is that of the example.
+        path: Where to write the ONNX file; without it the file is dropped once it is loaded. Parameters beyond 1.5 GB
+            go into `<path>.data`.
+        outputs: Names of the outputs; by default the keys of what forward returns.
+        check: True: compare with torch on inputs of another size with padded masks, made from the example; or those
+            inputs, in the form of `inputs`; False: compare nothing.
+        tolerance: Largest difference from torch, relative to the largest value of an output; by default 1e-5 in fp32.
+        opset: ONNX opset version.
+        exporter: ``dynamo`` (torch.export) or ``legacy`` (TorchScript trace).
+        structure: As for `load_onnx`.
+        **bind: Sizes of the symbols in the workload; by default those of the example.
+
+    Returns:
+        The workload. Each initializer of the file says in its metadata which torch parameter it holds.
+
+    Raises:
+        WorkloadError: The module cannot be traced, an axis cannot stay symbolic, or the export is wrong: by how much,
+            and in which output first.
+
+    Example:
+        >>> import torch
+        >>> work = capture(torch.nn.Linear(8, 4).eval(), torch.zeros(2, 8), batch=5)
+        >>> work.macs()
+        160.0
+    """
+    where = f"capture of {type(module).__name__}"
+    if module.training:
+        raise WorkloadError(f"{where}: the module is in training mode; call module.eval() first")
+    arguments = bound_arguments(module, inputs)
+    tensors = _leaves(arguments)
+    axes = inferred_axes(tensors) if dynamic == "infer" else check_axes(dynamic or {}, tensors, where)
+    sizes = symbol_sizes(axes, tensors, where)
+    flat = flat_module(module, arguments)
+    names = result_names(_example_result(module, arguments, where), outputs, list(tensors), where)
+    target = Path(path) if path is not None else None
+    if target is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=None if target is None else target.parent, prefix=".capture-") as scratch:
+        partial = Path(scratch) / (target.name if target is not None else f"{type(module).__name__}.onnx")
+        export(flat, tensors, axes, names, partial, exporter=exporter, opset=opset, where=where)
+        _finish(partial, module)
+        if check is not False:
+            other = _other_inputs(flat, module, tensors, axes, check)
+            check_against_torch(partial, flat, other, names, tolerance=tolerance, where=where)
+        bound: dict[str, Any] = {**_kept(sizes, partial), **bind}
+        work = load_onnx(partial, structure=structure, **bound)
+        if target is not None:
+            for file in sorted(Path(scratch).iterdir(), key=lambda file: file == partial):  # the model comes last
+                file.replace(target.parent / file.name)
+    return work
+
+
+def _leaves(arguments: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    return {label: tensor for name, value in arguments.items() for label, tensor in leaves(value, name).items()}
+
+
+def _example_result(module: torch.nn.Module, arguments: Mapping[str, Any], where: str) -> Any:
+    """Run the module once on copies, because a cache grows in place."""
+    import torch
+
+    from workloads.capturing.leaves import rebuild
+
+    source = iter(_leaves(arguments).values())
+    with quiet(), torch.no_grad():
+        try:
+            return module(**{name: rebuild(value, source) for name, value in arguments.items()})
+        except Exception as error:  # a user's module may fail in any way
+            raise WorkloadError(f"{where}: forward fails on the inputs: {type(error).__name__}: {error}") from error
+
+
+def _finish(path: Path, module: torch.nn.Module) -> None:
+    """Write the parameters' names into the file."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    name_parameters(model, module, path.parent)
+    path.write_bytes(model.SerializeToString())
+
+
+def _other_inputs(
+    flat: torch.nn.Module, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], axes: Axes, check: Any
+) -> Mapping[str, torch.Tensor]:
+    """Give the inputs to check with: the caller's, or longer ones, or shorter ones where torch takes no longer."""
+    import torch
+
+    if check is not True:
+        return _leaves(bound_arguments(module, check))
+    for longer in (True, False):
+        other = another_shape(tensors, axes, longer=longer)
+        try:
+            with quiet(), torch.no_grad():
+                flat(*other.values())
+        except Exception:  # a table of positions that ends, a window that no longer fits: whatever torch says
+            continue
+        return other
+    return another_shape(tensors, {name: {} for name in tensors})
+
+
+def _kept(sizes: Mapping[str, int], path: Path) -> dict[str, int]:
+    """Give the sizes of those symbols that the exporter kept: equal axes share one."""
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    used = {dim.dim_param for item in graph.input for dim in item.type.tensor_type.shape.dim}
+    return {symbol: size for symbol, size in sizes.items() if symbol in used}
