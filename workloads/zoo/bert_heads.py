@@ -1,7 +1,7 @@
 """What stands on top of a text encoder of the BERT kind, by the name that `architectures` of a config.json gives.
 
-Source of the heads and of their parameter names: transformers 5, BertFor..., RobertaFor..., DistilBertFor..., AlbertFor...,
-ElectraFor...
+Source of the heads and of their parameter names: transformers 5, BertFor..., RobertaFor..., DistilBertFor...,
+AlbertFor..., ElectraFor...
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _language(g: GraphWriter, top: Top, x: str) -> str:
 
 
 def _pretraining(g: GraphWriter, top: Top, x: str, pooled: str) -> None:
-    """ELECTRA says which tokens are not original; the others guess tokens, and whether two sentences belong together."""
+    """ELECTRA says which tokens are not original; the others guess tokens, and whether two sentences go together."""
     if top.kind == "electra":
         x = activation(g, linear(g, x, "discriminator_predictions.dense", top.width, top.width), top.act)
         scores = linear(g, x, "discriminator_predictions.dense_prediction", top.width, 1)
