@@ -1,0 +1,149 @@
+"""From counts to words, energy and cycles (`timing`).
+
+An element takes one word at every level, or with `Conventions.bit_true` its bits / word_bits: W and I at their stored
+width, partial sums at the accumulator's, finished outputs at their stored width once they enter the outermost level.
+
+Energy: words x energy per word at every level, MACs, and with them further inputs (a bias), each read once from the
+outermost level, and static power over the latency.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwmodels.mapping.counting import Counts
+from hwmodels.mapping.problem import Problem
+from hwmodels.mapping.records import Structure
+from hwmodels.mapping.timing import Floats, Words, total_cycles
+from hwmodels.spatial import ROLES, Accelerator, BufferLevel, Conventions
+
+__all__ = ["Price", "price_counts", "usable_words"]
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Price:
+    """Cycles and energy of a batch of mappings; the fields of `Traffic` of the same names."""
+
+    compute_cycles: Floats
+    cycles: Floats
+    bound: NDArray[np.int64]
+    bounds: tuple[str, ...]
+    utilization: Floats
+    level_j: Floats
+    mac_j: float
+    other_j: Floats
+    energy_j: Floats
+    latency_s: Floats
+    demand_words: Floats
+    usable_words: Floats
+    fits: NDArray[np.bool_]
+
+
+def price_counts(
+    problem: Problem, accelerator: Accelerator, rules: Conventions, structure: Structure, counts: Counts
+) -> Price:
+    """Give cycles and energy of counted mappings."""
+    words = _words(problem, accelerator, rules, counts)
+    demand, usable, fits = _fit(problem, accelerator, rules, counts)
+    compute = counts.steps / accelerator.macs_per_cycle
+    cycles, bound, bounds = total_cycles(accelerator, rules, structure, counts, words, compute)
+    level_j = np.zeros_like(words.reads)
+    for place, level in enumerate(accelerator.levels):
+        level_j[:, place] = words.reads[:, place] * level.read_j
+        level_j[:, place] += (words.fills[:, place] + words.updates[:, place]) * level.write_j
+    cycles = np.where(fits, cycles, np.inf)
+    latency = cycles / accelerator.clock_hz
+    mac_j = problem.macs * accelerator.mac_j
+    other = words.extra * accelerator.levels[0].read_j + accelerator.static_w * np.where(fits, latency, 0.0)
+    energy = np.where(fits, level_j.sum(axis=(1, 2)) + mac_j + other, np.inf)
+    return Price(
+        compute_cycles=compute,
+        cycles=cycles,
+        bound=bound,
+        bounds=bounds,
+        utilization=problem.macs / (cycles * accelerator.mac_instances * accelerator.macs_per_cycle),
+        level_j=level_j,
+        mac_j=mac_j,
+        other_j=other,
+        energy_j=energy,
+        latency_s=latency,
+        demand_words=demand,
+        usable_words=usable,
+        fits=fits,
+    )
+
+
+def usable_words(level: BufferLevel, rules: Conventions, role: str = "") -> float:
+    """Give the words of a level that tiles may fill: all tensors together, or one role's partition; inf: unbounded.
+
+    Example:
+        >>> from hwmodels.spatial import REFERENCE, SILICON
+        >>> buffer = BufferLevel(name="Buffer", keeps=ROLES, capacity_words=1024, word_bits=8)
+        >>> usable_words(buffer, REFERENCE), usable_words(buffer, SILICON)
+        (1024, 512)
+    """
+    capacity = level.partitions.get(role) if role else level.capacity_words
+    if capacity is None:
+        return math.inf
+    return capacity // 2 if rules.device_buffering and level.buffering == "double" else capacity
+
+
+def element_words(problem: Problem, level: BufferLevel, rules: Conventions) -> Floats:
+    """Give the words that one element of W, I, O takes in a level; O as partial sums."""
+    if not rules.bit_true:
+        return np.ones(len(ROLES))
+    bits = [problem.operands[role].bits for role in ROLES[:2]] + [problem.acc_bits]
+    return np.array(bits) / level.word_bits
+
+
+def _fit(
+    problem: Problem, accelerator: Accelerator, rules: Conventions, counts: Counts
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Give demand and usable capacity of each level, and whether all fit. The outermost holds whole tensors: not asked."""
+    demand = np.zeros(counts.instances.shape)
+    usable = np.array([usable_words(level, rules) for level in accelerator.levels])
+    fits = np.ones(len(demand), dtype=bool)
+    for place, level in enumerate(accelerator.levels):
+        tiles = counts.tile[:, place] * element_words(problem, level, rules)
+        demand[:, place] = tiles.sum(axis=1)
+        fits &= demand[:, place] <= usable[place]
+        for role in level.partitions:
+            fits &= tiles[:, ROLES.index(role)] <= usable_words(level, rules, role)
+    return demand, usable, fits
+
+
+def _words(problem: Problem, accelerator: Accelerator, rules: Conventions, counts: Counts) -> Words:
+    """Turn elements into words of each level. Finished outputs enter the outermost level at their stored width."""
+    reads, fills, updates, first, tile = (
+        np.asarray(table, dtype=np.float64)
+        for table in (counts.reads, counts.fills, counts.updates, counts.first, counts.tile)
+    )
+    if not rules.bit_true and not rules.bursts:
+        return Words(reads, fills, updates, first, tile, float(problem.extra_values))
+    per_level = np.stack([element_words(problem, level, rules) for level in accelerator.levels])
+    scale = _burst_factors(problem, accelerator, rules, counts)
+    updates, first = updates * per_level, first * per_level
+    extra = float(problem.extra_values)
+    if rules.bit_true:
+        stored = problem.operands["O"].bits / accelerator.levels[0].word_bits
+        updates[:, 0, 2] += counts.partition[:, 0, 2] * (stored - per_level[0, 2])
+        first[:, 0, 2] = counts.first[:, 0, 2] * stored
+        extra = problem.extra_bits / accelerator.levels[0].word_bits
+    return Words(reads * per_level * scale, fills * per_level, updates * scale, first * scale, tile * per_level, extra)
+
+
+def _burst_factors(problem: Problem, accelerator: Accelerator, rules: Conventions, counts: Counts) -> Floats:
+    """Give how many words the outermost level moves per word that is asked for; (n, levels, roles), 1 inside it."""
+    scale = np.ones(counts.tile.shape)
+    burst = accelerator.levels[0].burst_bits
+    if not rules.bursts or not burst:
+        return scale
+    for column, role in enumerate(ROLES):
+        width = problem.operands[role].bits if rules.bit_true else accelerator.levels[0].word_bits
+        bits = counts.runs[:, column] * width
+        scale[:, 0, column] = np.ceil(bits / burst) * burst / bits
+    return scale
+

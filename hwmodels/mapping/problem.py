@@ -1,0 +1,192 @@
+"""An operator as the mapper sees it: dims, and three tensors whose footprints are products over independent axes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hwmodels.spatial import ROLES, Role
+from workloads.errors import MappingError
+from workloads.operator import Axis, Operator, Tensor, is_batch
+
+__all__ = ["Operand", "Problem", "Window", "problem_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """An axis that several dims share: index = offset + sum(coefficient x dim), clipped to [0, extent).
+
+    Attributes:
+        terms: (coefficient, dim).
+        offset: -padding.
+        extent: Stored length; None: whatever the dims reach.
+    """
+
+    terms: tuple[tuple[int, str], ...]
+    offset: int = 0
+    extent: int | None = None
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The dims that share the axis."""
+        return tuple(dim for _, dim in self.terms)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One tensor of the product.
+
+    Attributes:
+        role: W, I, O.
+        name: Of the tensor.
+        dims: Dims that index an axis alone, in the tensor's order.
+        windows: Axes that several dims share.
+        bits: Stored width of one element, density and overheads included [bit].
+        layout: How it is stored, slowest axis first: the name of a dim, or the place of a window.
+    """
+
+    role: Role
+    name: str
+    dims: tuple[str, ...]
+    windows: tuple[Window, ...]
+    bits: float
+    layout: tuple[str | int, ...]
+
+    @property
+    def indexed(self) -> frozenset[str]:
+        """All dims that the tensor depends on."""
+        return frozenset((*self.dims, *(dim for window in self.windows for dim in window.dims)))
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A loop nest of multiply-accumulates over three tensors.
+
+    Attributes:
+        name: Of the operator.
+        sizes: Size of each dim, in the operator's order.
+        operands: W, I, O by role.
+        acc_bits: Width of partial sums [bit].
+        extra_values: Values of further inputs (a bias), each read once from the outermost level.
+        extra_bits: Their bits in all [bit].
+    """
+
+    name: str
+    sizes: dict[str, int]
+    operands: dict[Role, Operand]
+    acc_bits: float
+    extra_values: int = 0
+    extra_bits: float = 0.0
+
+    @property
+    def macs(self) -> int:
+        """Points of the nest."""
+        return math.prod(self.sizes.values())
+
+    def indexes(self, dim: str) -> frozenset[Role]:
+        """Give the roles of the tensors that a dim indexes."""
+        return frozenset(role for role, operand in self.operands.items() if dim in operand.indexed)
+
+
+def problem_of(operator: Operator, exact_windows: bool = True) -> Problem:
+    """Give an operator as the mapper sees it.
+
+    Inputs: the weight is W (of two activations or two weights, the second), the other I; further inputs that index only
+    dims of the output (a bias) are read once and take no part in the mapping.
+
+    Args:
+        operator: Scalar.
+        exact_windows: As `Conventions.exact_windows`: off, an axis with gaps between the elements that are used is a
+            window, whose tiles are bounding boxes.
+
+    Raises:
+        MappingError: Not a product of two tensors, or its tensors have axes that cannot be taken apart.
+
+    Example:
+        >>> from workloads import Operator, Tensor, axis
+        >>> a, b, c = (Tensor(name=n, axes=tuple(map(axis, d))) for n, d in (("a", "mk"), ("b", "kn"), ("c", "mn")))
+        >>> gemm = Operator(name="g", op_type="MatMul", kind="matmul", dims=dict(m=4, n=5, k=6), inputs=(a, b), outputs=(c,))
+        >>> sorted(problem_of(gemm).indexes("n"))
+        ['O', 'W']
+    """
+    if len(operator.inputs) < 2 or len(operator.outputs) != 1:
+        raise MappingError(
+            f"{operator.name} ({operator.op_type}): has {len(operator.inputs)} inputs and {len(operator.outputs)} "
+            "outputs; only a product of two tensors with one output can be mapped on a MAC array"
+        )
+    if any(is_batch(size) for size in operator.dims.values()):
+        raise MappingError(f"{operator.name}: a batch of design points cannot be mapped; take one row of it first")
+    sizes = {dim: int(size) for dim, size in operator.dims.items()}
+    weight, data, extra = _roles(operator)
+    tensors = dict(zip(ROLES, (weight, data, operator.outputs[0]), strict=True))
+    operands = {role: _operand(role, tensor, sizes, operator.name, exact_windows) for role, tensor in tensors.items()}
+    unused = [dim for dim in sizes if sizes[dim] > 1 and not any(dim in item.indexed for item in operands.values())]
+    if unused:
+        raise MappingError(f"{operator.name}: dim {unused[0]!r} indexes no tensor")
+    values = [(int(tensor.values(operator.dims)), float(tensor.bits_per_value())) for tensor in extra]
+    return Problem(
+        operator.name,
+        sizes,
+        operands,
+        float(operator.acc_bits),
+        sum(count for count, _ in values),
+        sum(count * bits for count, bits in values),
+    )
+
+
+def _roles(operator: Operator) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    """Choose W, I and the rest among the inputs."""
+    reduced = set(operator.dims) - {dim for item in operator.outputs[0].axes for _, dim in item.terms}
+    first, second, *rest = operator.inputs
+    weight, data = (first, second) if first.role == "weight" and second.role != "weight" else (second, first)
+    for tensor in rest:
+        dims = {dim for item in tensor.axes for _, dim in item.terms}
+        if dims & reduced:
+            raise MappingError(
+                f"{operator.name}: input {tensor.name!r} is a third factor of the product; only two can be mapped"
+            )
+    return weight, data, tuple(rest)
+
+
+def _operand(role: Role, tensor: Tensor, sizes: dict[str, int], name: str, exact_windows: bool) -> Operand:
+    dims: list[str] = []
+    windows: list[Window] = []
+    layout: list[str | int] = []
+    for item in tensor.axes:
+        alone, window = _parts(item, sizes, exact_windows)
+        dims += alone
+        layout += alone
+        if window is not None:
+            layout.append(len(windows))
+            windows.append(window)
+    used = dims + [dim for window in windows for dim in window.dims]
+    twice = sorted({dim for dim in used if used.count(dim) > 1})
+    if twice:
+        raise MappingError(
+            f"{name}: dim {twice[0]!r} indexes two axes of {tensor.name!r}; its tiles are no boxes and cannot be mapped"
+        )
+    return Operand(role, tensor.name, tuple(dims), tuple(windows), float(tensor.bits_per_value()), tuple(layout))
+
+
+def _parts(item: Axis, sizes: dict[str, int], exact_windows: bool) -> tuple[list[str], Window | None]:
+    """Split an axis into dims that index it independently (one dim, or digits of one number), or a window."""
+    terms = tuple((coefficient, dim) for coefficient, dim in item.terms if sizes[dim] > 1)
+    if not terms:
+        return [], None
+    first = item.offset + sum(min(coefficient * (sizes[dim] - 1), 0) for coefficient, dim in terms)
+    last = item.offset + sum(max(coefficient * (sizes[dim] - 1), 0) for coefficient, dim in terms)
+    extent = None if item.extent is None else int(item.extent)
+    clipped = extent is not None and (first < 0 or last >= extent)
+    if not clipped and _are_digits(terms, sizes, gaps=exact_windows):
+        return [dim for _, dim in sorted(terms, reverse=True)], None
+    return [], Window(terms, item.offset, extent) if clipped else Window(terms, item.offset - first)
+
+
+def _are_digits(terms: tuple[tuple[int, str], ...], sizes: dict[str, int], gaps: bool) -> bool:
+    """Say whether the dims are digits of one number: no two combinations of them meet (nor leave gaps, if not allowed)."""
+    reach = 0
+    for coefficient, dim in sorted(terms):
+        if coefficient <= reach or (coefficient > reach + 1 and not gaps):
+            return False
+        reach += coefficient * (sizes[dim] - 1)
+    return True

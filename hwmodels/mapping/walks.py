@@ -1,0 +1,163 @@
+"""One axis of one tensor on its way between two levels: exact sums over all steps of the walk.
+
+The loops between the outermost level and a child level walk every axis of a tensor. At each step (one combination of the
+temporal loops above the child) a child holds a piece of the axis. Axes are independent, so a sum over all steps of a
+product over axes is a product of sums, one per axis; and what a step moves is the product of the new pieces less the
+product of what was kept. Steps are grouped by the loop that advanced last: loops outside it take all values, the loop
+itself all but its first, loops inside it their first. For one axis only two things of that loop matter: how many of the
+axis's own temporal loops are outside it (`place`), and whether it is one of them.
+
+Two sums per group: `new`, words of the pieces, and `kept`, words that were there in the step before. Pieces of children
+that share the parent's step ("joined" loops) count once where they overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["AxisLoop", "Sums", "count_steps", "size_sums"]
+
+Ints = NDArray[np.int64]
+Kind = Literal["temporal", "joined", "apart"]
+
+
+@dataclass(frozen=True, slots=True)
+class AxisLoop:
+    """One loop of an axis.
+
+    Attributes:
+        dim: Place of its dim among the dims of the axis.
+        step: Shape (n_mappings,).
+        kind: temporal; joined: spatial, children of one parent; apart: spatial, counted one by one.
+    """
+
+    dim: int
+    step: Ints
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Sums over the steps of a walk, by group; arrays of shape (n_mappings,).
+
+    Attributes:
+        new: Words of the pieces when a loop of another axis advanced last: by `place`, 0 to the number of own loops.
+        kept: Of these, words that each holder of the word had in the step before.
+        new_own: The same when the own loop at `place` advanced last.
+        kept_own: The same.
+    """
+
+    new: tuple[Ints, ...]
+    kept: tuple[Ints, ...]
+    new_own: tuple[Ints, ...]
+    kept_own: tuple[Ints, ...]
+
+
+Pieces = list[tuple[Ints, Ints]]
+"""(size, how many) of the pieces of a dim; pieces of the same origin together."""
+
+
+def _all(pieces: Pieces, step: Ints) -> Pieces:
+    whole = [size // step for size, _ in pieces]
+    full: Ints = np.asarray(sum(count * times for (_, count), times in zip(pieces, whole, strict=True)))
+    edges = [(size - step * times, count) for (size, count), times in zip(pieces, whole, strict=True)]
+    return _present([(step, full), *edges])
+
+
+def _first(pieces: Pieces, step: Ints) -> Pieces:
+    return [(np.minimum(size, step), count) for size, count in pieces]
+
+
+def _later(pieces: Pieces, step: Ints) -> Pieces:
+    whole = [size // step for size, _ in pieces]
+    full: Ints = np.asarray(
+        sum(count * np.maximum(times - 1, 0) for (_, count), times in zip(pieces, whole, strict=True))
+    )
+    edges = [
+        (size - step * times, count * (times > 0)) for (size, count), times in zip(pieces, whole, strict=True)
+    ]
+    return _present([(step, full), *edges])
+
+
+def _only(pieces: Pieces, step: Ints) -> Pieces:
+    return _present([(size, count * (size <= step)) for size, count in pieces])
+
+
+def _present(pieces: Pieces) -> Pieces:
+    """Drop pieces of no words, and those that no mapping of the batch has."""
+    kept = [(size, count * (size > 0)) for size, count in pieces]
+    return [(size, count) for size, count in kept if count.any()]
+
+
+def _words(pieces: Pieces, like: Ints) -> Ints:
+    return np.asarray(sum((size * count for size, count in pieces), start=np.zeros_like(like)))
+
+
+def _number(pieces: Pieces, like: Ints) -> Ints:
+    return np.asarray(sum((count for _, count in pieces), start=np.zeros_like(like)))
+
+
+def size_sums(size: int, loops: Sequence[AxisLoop], n: int) -> Sums:
+    """Sum the words of an axis that one dim indexes alone.
+
+    Args:
+        size: Of the dim.
+        loops: Those of the dim above the child, outermost first.
+        n: Number of mappings.
+    """
+    like = np.zeros(n, dtype=np.int64)
+    temporal = [place for place, loop in enumerate(loops) if loop.kind == "temporal"]
+    outside: Pieces = [(np.full(n, size, dtype=np.int64), np.ones(n, dtype=np.int64))]
+    new, kept, own = [], [], []
+    done = 0
+    for place in (*temporal, len(loops)):
+        for loop in loops[done:place]:
+            outside = _all(outside, loop.step)
+        done = place
+        first, only = outside, outside
+        for loop in loops[place:]:
+            first = _first(first, loop.step) if loop.kind == "temporal" else _all(first, loop.step)
+            only = _only(only, loop.step) if loop.kind == "temporal" else _all(only, loop.step)
+        new.append(_words(first, like))
+        kept.append(_words(only, like))
+        if place < len(loops):
+            later = _later(outside, loops[place].step)
+            for loop in loops[place + 1 :]:
+                later = _first(later, loop.step) if loop.kind == "temporal" else _all(later, loop.step)
+            own.append(_words(later, like))
+    return Sums(tuple(new), tuple(kept), tuple(own), tuple(like for _ in own))
+
+
+def count_steps(size: int, loops: Sequence[AxisLoop], n: int) -> Sums:
+    """Count the steps of a dim that does not index the tensor, in the groups of `Sums`; `kept` is `new`.
+
+    Children that such a dim tells apart hold the same words: joined ones count once, as the first of them.
+    """
+    like = np.zeros(n, dtype=np.int64)
+    temporal = [place for place, loop in enumerate(loops) if loop.kind == "temporal"]
+    outside: Pieces = [(np.full(n, size, dtype=np.int64), np.ones(n, dtype=np.int64))]
+    new, own = [], []
+    done = 0
+
+    def spread(pieces: Pieces, loop: AxisLoop) -> Pieces:
+        return _all(pieces, loop.step) if loop.kind != "joined" else _first(pieces, loop.step)
+
+    for place in (*temporal, len(loops)):
+        for loop in loops[done:place]:
+            outside = spread(outside, loop)
+        done = place
+        first = outside
+        for loop in loops[place:]:
+            first = _first(first, loop.step) if loop.kind == "temporal" else spread(first, loop)
+        new.append(_number(first, like))
+        if place < len(loops):
+            later = _later(outside, loops[place].step)
+            for loop in loops[place + 1 :]:
+                later = _first(later, loop.step) if loop.kind == "temporal" else spread(later, loop)
+            own.append(_number(later, like))
+    return Sums(tuple(new), tuple(new), tuple(own), tuple(own))
