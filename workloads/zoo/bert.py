@@ -2,8 +2,8 @@
 
 They share one post-norm layer and differ in names, embeddings and heads; ALBERT runs one stored layer many times.
 
-Sources: Devlin et al. 2019, arXiv 1810.04805; Liu et al. 2019, arXiv 1907.11692; Sanh et al. 2019, arXiv 1910.01108; Lan
-et al. 2020, arXiv 1909.11942; Clark et al. 2020, arXiv 2003.10555; parameter names: transformers 5.
+Sources: Devlin et al. 2019, arXiv 1810.04805; Liu et al. 2019, arXiv 1907.11692; Sanh et al. 2019, arXiv 1910.01108;
+Lan et al. 2020, arXiv 1909.11942; Clark et al. 2020, arXiv 2003.10555; parameter names: transformers 5.
 """
 
 from __future__ import annotations
