@@ -83,6 +83,25 @@ class Cache:
         new = self.g.node("Unsqueeze", x, self.g.constant([1]))
         return self._kept(f"{name}_{layer}", new, 1, (1, self._total(None), width), 2, None)
 
+    def cross_keys(self, layer: int, new: str, groups: int, width: int, source: int | str) -> str:
+        """Give the keys [b, kv, d, s] of an encoder's output; a decode step reads what the prefill made of it (`new`)."""
+        return self._fixed(f"cross_key_{layer}", new, groups, (groups, width, source))
+
+    def cross_values(self, layer: int, new: str, groups: int, width: int, source: int | str) -> str:
+        """Give the values [b, kv, s, d] of an encoder's output."""
+        return self._fixed(f"cross_value_{layer}", new, groups, (groups, source, width))
+
+    def _fixed(self, name: str, new: str, groups: int, shape: tuple[int | str, ...]) -> str:
+        """Keep what does not grow: a prefill writes it, a decode step reads it."""
+        g, bits = self.g, self.phase.kv_bits
+        kind = None if bits is None else _CACHE_FORMATS[bits]
+        if self.phase.decoding:
+            past = g.input(f"past_{name}", ("batch", *shape), kind)
+            return past if bits is None else g.node("DequantizeLinear", past, *self._scale(groups), axis=1)
+        stored = new if bits is None else g.node("QuantizeLinear", new, *self._scale(groups), axis=1)
+        g.output(f"present_{name}", stored, 4, kind)
+        return new
+
     def _total(self, window: int | None) -> str:
         if window is None:
             return "total"
