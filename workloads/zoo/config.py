@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workloads.errors import WorkloadError, nearest
+from workloads.zoo.layers import ACTIVATIONS
 
 __all__ = ["Config", "read_config"]
 
@@ -44,9 +45,15 @@ def read_config(source: Mapping[str, Any] | str | Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A configuration whose fields are read with a type."""
+    """A configuration whose fields are read with a type.
+
+    Attributes:
+        values: The fields.
+        inside: For messages, where they stand if not at the top: "rope_parameters.".
+    """
 
     values: Mapping[str, Any]
+    inside: str = ""
 
     @property
     def kind(self) -> str:
@@ -58,23 +65,22 @@ class Config:
         if value is None:
             value = default
         if value is _REQUIRED:
-            raise WorkloadError(f"configuration of {self.kind!r}: {name!r} is missing; it is {wanted}")
+            raise WorkloadError(f"configuration of {self.kind!r}: {self.inside + name!r} is missing; it is {wanted}")
         return value
 
     def fault(self, name: str, reason: str) -> WorkloadError:
         """Make the error that a field's value is not usable."""
-        return WorkloadError(f"configuration of {self.kind!r}: {name} = {self.values.get(name)!r} {reason}")
+        field = f"{self.inside}{name} = {_short(self.values.get(name))}"
+        return WorkloadError(f"configuration of {self.kind!r}: {field} {reason}")
 
     def int(self, name: str, default: Any = ..., most: Any = 10_000_000) -> int:
         """Read a whole number of at least 1 (a given default may be 0); a number above `most` is a damaged file's."""
         value = self._value(name, _REQUIRED if default is ... else default, "a whole number")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value % 1 != 0:  # of inf and nan it is nan
-            raise WorkloadError(f"configuration of {self.kind!r}: {name} = {value!r} is not a whole number")
+            raise self.fault(name, "is not a whole number")
         least = 1 if default is ... or default else 0
         if not least <= value <= most:
-            raise WorkloadError(
-                f"configuration of {self.kind!r}: {name} = {value!r} is out of range; it is {least} to {most}"
-            )
+            raise self.fault(name, f"is out of range; it is {least} to {most}")
         return int(value)
 
     def depth(self, name: str, default: Any = ...) -> _Whole:
@@ -97,13 +103,13 @@ class Config:
         """Read a number."""
         value = self._value(name, _REQUIRED if default is ... else default, "a number")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_HUGE < value < _HUGE:
-            raise WorkloadError(f"configuration of {self.kind!r}: {name} = {value!r} is not a (finite) number")
+            raise self.fault(name, "is not a (finite) number")
         return value * 1.0
 
     def positive(self, name: str, default: Any = ...) -> Any:
         """Read a number above zero."""
         value = self.float(name, default)
-        if value <= 0:
+        if value < 1 / _HUGE:
             raise self.fault(name, "is not above zero")
         return value
 
@@ -117,28 +123,28 @@ class Config:
         """Read a text."""
         value = self._value(name, _REQUIRED if default is ... else default, "a text")
         if not isinstance(value, str):
-            raise WorkloadError(f"configuration of {self.kind!r}: {name} = {value!r} is not a text")
+            raise self.fault(name, "is not a text")
         return value
 
     def flag(self, name: str, default: bool) -> bool:
         """Read true or false."""
         value = self._value(name, default, "true or false")
         if not isinstance(value, bool):
-            raise WorkloadError(f"configuration of {self.kind!r}: {name} = {value!r} is not true or false")
+            raise self.fault(name, "is not true or false")
         return value
 
     def strings(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
         """Read a list of texts."""
         value = self._value(name, default, "a list of texts")
         if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-            raise WorkloadError(f"configuration of {self.kind!r}: {name} = {value!r} is not a list of texts")
+            raise self.fault(name, "is not a list of texts")
         return tuple(value)
 
     def ints(self, name: str, default: Any = ..., most: Any = 10_000_000) -> tuple[Any, ...]:
         """Read a list of whole numbers."""
         value = self._value(name, _REQUIRED if default is ... else default, "a list of whole numbers")
         if not isinstance(value, (list, tuple)):
-            raise WorkloadError(f"configuration of {self.kind!r}: {name} = {value!r} is not a list")
+            raise self.fault(name, "is not a list")
         if not value:
             raise self.fault(name, "is empty")
         return tuple(Config({"model_type": self.kind, name: item}).int(name, most=most) for item in value)
@@ -149,6 +155,42 @@ class Config:
         if value not in known:
             raise self.fault(name, f"is not known; {nearest(value, known)}")
         return value
+
+    def activation(self, name: str, default: Any = ...) -> str:
+        """Read the name of an activation function."""
+        return self.choice(name, tuple(ACTIVATIONS), default)
+
+    def only(self, name: str, value: bool) -> None:
+        """Refuse a variant that no family writes."""
+        if self.flag(name, value) != value:
+            raise self.fault(name, "is not supported; export the model and use load_onnx")
+
+    def groups(self, name: str, heads: _Whole) -> _Whole:
+        """Read how many heads of keys and values there are: a divisor of the number of query heads."""
+        groups = self.int(name, heads)
+        if heads % groups:
+            raise self.fault(name, f"does not divide the {heads} query heads evenly")
+        return groups
+
+    def heads(self, name: str) -> _Whole:
+        """Read a number of heads."""
+        return self.int(name, most=_MOST_HEADS)
+
+    def floats(self, name: str) -> tuple[Any, ...]:
+        """Read a list of numbers above zero."""
+        value = self._value(name, _REQUIRED, "a list of numbers")
+        if not isinstance(value, (list, tuple)) or any(item is None for item in value):
+            raise self.fault(name, "is not a list of numbers")
+        return tuple(Config({"model_type": self.kind, name: item}, self.inside).positive(name) for item in value)
+
+    def nested(self, *names: str) -> Config:
+        """Read nested objects as one, the fields of later ones first; empty where all are absent."""
+        merged: dict[str, Any] = {}
+        for name in names:
+            merged |= self.table(name)
+        given = [name for name in names if self.values.get(name)]
+        where = f"{self.inside}{(given or names)[-1]}."
+        return Config({**merged, "model_type": self.kind}, where)
 
     def labels(self, default: Any = 2) -> _Whole:
         """Read the number of classes: `num_labels`, or the entries of `id2label`."""
@@ -170,11 +212,19 @@ class Config:
         """Read a nested object; empty where it is absent."""
         value = self._value(name, {}, "an object")
         if not isinstance(value, Mapping):
-            raise WorkloadError(f"configuration of {self.kind!r}: {name} = {value!r} is not an object")
+            raise self.fault(name, "is not an object")
         return value
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, int) and abs(value) > _HUGE:
+        return "a huge number"  # Python refuses to write it out
+    text = repr(value)
+    return text if len(text) < 80 else f"{text[:77]}..."
 
 
 _REQUIRED = object()
 _DEEPEST = 1000
 """The deepest published transformer: Wang et al. 2022 (DeepNet), arXiv 2203.00555."""
+_MOST_HEADS = 65_536
 _HUGE = 1e30

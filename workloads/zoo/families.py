@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workloads.errors import WorkloadError, nearest
-from workloads.zoo import bert, llama
+from workloads.zoo import bert, gpt2, llama, neox, opt
 from workloads.zoo.graph import GraphWriter
 from workloads.zoo.phase import Phase, PhaseName
 
@@ -35,7 +35,10 @@ _ENCODER: tuple[PhaseName, ...] = ("encode",)
 
 FAMILIES: dict[str, Family] = {
     **dict.fromkeys(bert.MODEL_TYPES, Family(bert.read, bert.write, _ENCODER)),
+    **dict.fromkeys(gpt2.MODEL_TYPES, Family(gpt2.read, gpt2.write, _DECODER)),
     **dict.fromkeys(llama.MODEL_TYPES, Family(llama.read, llama.write, _DECODER)),
+    **dict.fromkeys(neox.MODEL_TYPES, Family(neox.read, neox.write, _DECODER)),
+    **dict.fromkeys(opt.MODEL_TYPES, Family(opt.read, opt.write, _DECODER)),
 }
 """Hugging Face's `model_type` to family."""
 

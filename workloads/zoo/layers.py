@@ -13,6 +13,7 @@ from workloads.errors import WorkloadError, nearest
 from workloads.zoo.graph import GraphWriter, transposed
 
 __all__ = [
+    "ACTIVATIONS",
     "HIDDEN_MASK",
     "Heads",
     "activation",
@@ -36,7 +37,7 @@ __all__ = [
 HIDDEN_MASK = -10000.0
 """Added to a masked score: exp() of it is zero in every format, and it fits fp16."""
 
-_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     # The names that Hugging Face configurations use (transformers, activations.py ACT2FN).
     "gelu": ("Gelu", {}),
     "gelu_fast": ("Gelu", {"approximate": "tanh"}),
@@ -130,9 +131,9 @@ def activation(g: GraphWriter, x: str, name: str) -> str:
     Raises:
         WorkloadError: No such function.
     """
-    if name not in _ACTIVATIONS:
-        raise WorkloadError(f"{g.name}: unknown activation function {name!r}; {nearest(name, _ACTIVATIONS)}")
-    op_type, attributes = _ACTIVATIONS[name]
+    if name not in ACTIVATIONS:
+        raise WorkloadError(f"{g.name}: unknown activation function {name!r}; {nearest(name, ACTIVATIONS)}")
+    op_type, attributes = ACTIVATIONS[name]
     if name == "relu6":
         return g.node(op_type, x, g.scalar(0.0), g.scalar(6.0))
     return g.node(op_type, x, **attributes)

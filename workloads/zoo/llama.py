@@ -16,25 +16,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from workloads.zoo.config import Config
+from workloads.zoo.decoding import Tokens, begin, logits, self_attention
 from workloads.zoo.graph import GraphWriter
 from workloads.zoo.layers import (
     Heads,
     activation,
-    attend,
-    causal_mask,
     embedding,
     feed_forward,
     linear,
-    merge_heads,
     rms_norm,
     rotary_tables,
     rotate,
     softcap,
-    split_heads,
 )
 from workloads.zoo.moe import Experts, mixture
-from workloads.zoo.phase import Cache, Phase
-from workloads.zoo.rope import rope_frequencies
+from workloads.zoo.phase import Phase
+from workloads.zoo.rope import WIDEST_HEAD, rope_frequencies
 
 __all__ = ["MODEL_TYPES", "Llama", "read", "write"]
 
@@ -100,18 +97,18 @@ def read(values: Mapping[str, Any]) -> Llama:
     """Read a configuration (the content of a config.json)."""
     c = Config(values)
     kind = c.text("model_type")
-    heads, width, layers = c.int("num_attention_heads"), c.int("hidden_size"), c.int("num_hidden_layers")
-    head_width = c.int("head_dim", width // heads if kind not in _GEMMA else 256)
+    heads, width, layers = c.heads("num_attention_heads"), c.int("hidden_size"), c.depth("num_hidden_layers")
+    head_width = _head_width(c, kind, width, heads)
     frequencies, factor = rope_frequencies(c, head_width)
     return Llama(
         kind=kind,
         layers=layers,
         width=width,
-        heads=Heads(heads, c.int("num_key_value_heads", heads), head_width),
+        heads=Heads(heads, c.groups("num_key_value_heads", heads), head_width),
         inner=c.int("intermediate_size"),
         vocabulary=c.int("vocab_size"),
-        eps=c.float("rms_norm_eps", 1e-6),
-        act=c.text("hidden_activation", "") or c.text("hidden_act", "gelu_pytorch_tanh" if kind in _GEMMA else "silu"),
+        eps=c.positive("rms_norm_eps", 1e-6),
+        act=_activation(c, kind),
         tied=c.flag("tie_word_embeddings", kind in _GEMMA),
         qkv_bias=c.flag("attention_bias", kind == "qwen2"),
         out_bias=c.flag("attention_bias", False) and kind == "llama",
@@ -120,11 +117,24 @@ def read(values: Mapping[str, Any]) -> Llama:
         windows=_windows(c, kind, layers),
         score_cap=c.optional_float("attn_logit_softcapping", 50.0 if kind == "gemma2" else None),
         logit_cap=c.optional_float("final_logit_softcapping", 30.0 if kind == "gemma2" else None),
-        scale=1 / math.sqrt(c.float("query_pre_attn_scalar", head_width) if kind == "gemma2" else head_width),
+        scale=1 / math.sqrt(c.positive("query_pre_attn_scalar", head_width) if kind == "gemma2" else head_width),
         frequencies=frequencies,
         rope_factor=factor,
         experts=_experts(c) if kind == "mixtral" else None,
     )
+
+
+def _head_width(c: Config, kind: str, width: int, heads: int) -> int:
+    if kind in _GEMMA or c.values.get("head_dim") is not None:
+        return c.int("head_dim", 256, WIDEST_HEAD)
+    return c.share("num_attention_heads", width, heads)
+
+
+def _activation(c: Config, kind: str) -> str:
+    """Read the activation function: where Gemma's older field says "gelu", its tanh form is meant."""
+    tanh = "gelu_pytorch_tanh"
+    name = c.activation("hidden_activation", c.activation("hidden_act", tanh if kind in _GEMMA else "silu"))
+    return tanh if kind == "gemma" and name == "gelu" else name
 
 
 def _windows(c: Config, kind: str, layers: int) -> tuple[int | None, ...]:
@@ -154,42 +164,29 @@ def _experts(c: Config) -> Experts:
 
 def write(g: GraphWriter, model: Llama, phase: Phase) -> None:
     """Write one phase: inputs `input_ids` [b, l] (decode: [b, 1], `position` [b], `past_*`), output `logits`."""
-    ids = g.input("input_ids", ("batch", 1 if phase.decoding else "seq"), "int64")
-    if phase.decoding:
-        at = g.input("position", ("batch",), "int64")
-        positions = g.node("Unsqueeze", at, g.constant([1]))
-        masks: dict[int | None, str] = {}
-    else:
-        at, positions = "", _positions(g, ids)
-        masks = {window: causal_mask(g, ids, window=window) for window in dict.fromkeys(model.windows)}
-    cache = Cache(g, phase, at)
-    tables = rotary_tables(g, positions, list(model.frequencies), model.rope_factor)
+    tokens = begin(g, phase, model.windows)
+    tables = rotary_tables(g, tokens.positions, list(model.frequencies), model.rope_factor)
     with g.scope("model"):
-        x = embedding(g, ids, "embed_tokens", model.vocabulary, model.width)
+        x = embedding(g, tokens.ids, "embed_tokens", model.vocabulary, model.width)
         if model.gemma:
             x = g.node("Mul", x, g.scalar(math.sqrt(model.width)))
         for layer in range(model.layers):
             with g.scope(f"layers.{layer}"):
-                x = _layer(g, model, x, tables, cache, layer, masks.get(model.windows[layer], ""))
+                x = _layer(g, model, x, tables, tokens, layer)
         x = _norm(g, model, x, "norm")
-    _head(g, model, x, phase)
-
-
-def _positions(g: GraphWriter, ids: str) -> str:
-    """Give 0 .. l - 1 for every sequence, [b, l]."""
-    shape = g.node("Shape", ids)
-    length = g.node("Squeeze", g.node("Shape", ids, start=1, end=2))
-    return g.node("Expand", g.node("Range", g.constant(0), length, g.constant(1)), shape)
+    table = "model.embed_tokens.weight" if model.tied else ""
+    result = logits(g, x, phase, model.vocabulary, model.width, table=table)
+    g.output("logits", softcap(g, result, model.logit_cap), 3)
 
 
 def _norm(g: GraphWriter, model: Llama, x: str, name: str, width: int | None = None) -> str:
     return rms_norm(g, x, name, width or model.width, model.eps, offset=1.0 if model.gemma else 0.0)
 
 
-def _layer(g: GraphWriter, model: Llama, x: str, tables: tuple[str, str], cache: Cache, layer: int, mask: str) -> str:
+def _layer(g: GraphWriter, model: Llama, x: str, tables: tuple[str, str], tokens: Tokens, layer: int) -> str:
     """One layer: attention and feed-forward, each on a normalised copy and added back (Gemma 2: normalised again)."""
     sandwich = model.kind == "gemma2"
-    mixed = _attention(g, model, _norm(g, model, x, "input_layernorm"), tables, cache, layer, mask)
+    mixed = _attention(g, model, _norm(g, model, x, "input_layernorm"), tables, tokens, layer)
     if sandwich:
         mixed = _norm(g, model, mixed, "post_attention_layernorm")
     x = g.node("Add", x, mixed)
@@ -200,9 +197,7 @@ def _layer(g: GraphWriter, model: Llama, x: str, tables: tuple[str, str], cache:
     return g.node("Add", x, fed)
 
 
-def _attention(
-    g: GraphWriter, model: Llama, x: str, tables: tuple[str, str], cache: Cache, layer: int, mask: str
-) -> str:
+def _attention(g: GraphWriter, model: Llama, x: str, tables: tuple[str, str], tokens: Tokens, layer: int) -> str:
     heads = model.heads
     with g.scope("self_attn"):
         q, k, v = _projections(g, model, x)
@@ -213,13 +208,9 @@ def _attention(
         partial = 0 if rotated == heads.width else rotated
         q = rotate(g, q, tables, heads.count, width=partial)
         k = rotate(g, k, tables, heads.groups, width=partial)
-        window = model.windows[layer]
-        keys = cache.keys(layer, k, heads.groups, heads.width, window)
-        values = cache.values(layer, v, heads.groups, heads.width, window)
-        mixed = attend(
-            g, split_heads(g, q, heads), keys, values, heads, scale=model.scale, mask=mask, cap=model.score_cap
+        merged = self_attention(
+            g, tokens, layer, q, k, v, heads, scale=model.scale, window=model.windows[layer], cap=model.score_cap
         )
-        merged = merge_heads(g, mixed, heads)
         return linear(g, merged, "o_proj", heads.count * heads.width, model.width, bias=model.out_bias)
 
 
@@ -264,15 +255,3 @@ def _packed_feed_forward(g: GraphWriter, model: Llama, x: str) -> str:
     return linear(
         g, g.node("Mul", activation(g, gate, model.act), up), "down_proj", model.inner, model.width, bias=False
     )
-
-
-def _head(g: GraphWriter, model: Llama, x: str, phase: Phase) -> None:
-    """Write the logits: of one token per sequence, or of all."""
-    if phase.logits == "last" and not phase.decoding:
-        x = g.node("Gather", x, g.constant([-1]), axis=1)
-    if model.tied:
-        table = g.parameter("model.embed_tokens.weight", (model.vocabulary, model.width), absolute=True)
-        logits = g.node("MatMul", x, g.node("Transpose", table, perm=[1, 0]))
-    else:
-        logits = linear(g, x, "lm_head", model.width, model.vocabulary, bias=False)
-    g.output("logits", softcap(g, logits, model.logit_cap), 3)

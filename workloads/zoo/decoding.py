@@ -1,0 +1,131 @@
+"""What every decoder has: tokens with their positions, masks and cache; attention to a cache; logits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from workloads.zoo.graph import GraphWriter
+from workloads.zoo.layers import Heads, attend, causal_mask, linear, merge_heads, split_heads
+from workloads.zoo.phase import Cache, Phase
+
+__all__ = ["Tokens", "begin", "logits", "self_attention"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of one phase.
+
+    Attributes:
+        ids: [b, l] (int64); a decode step has l = 1.
+        positions: [b, l] (int64).
+        cache: Where keys and values are kept.
+        masks: By window, what is added to the scores; a decode step masks nothing.
+    """
+
+    ids: str
+    positions: str
+    cache: Cache
+    masks: Mapping[int | None, str]
+
+    def mask(self, window: int | None = None) -> str:
+        """Give the mask of a layer that sees so many tokens; None: all before."""
+        return self.masks.get(window, "")
+
+
+def begin(
+    g: GraphWriter, phase: Phase, windows: Collection[int | None] = (None,), longest: int | None = None
+) -> Tokens:
+    """Declare the inputs: `input_ids` [b, l]; a decode step also takes the `position` [b] of its tokens.
+
+    Args:
+        g: The graph.
+        phase: The phase.
+        windows: How far layers see, each once or more often.
+        longest: Number of positions that are stored; None: there is no table of them.
+    """
+    if longest is not None:
+        g.longest["total" if phase.decoding else "seq"] = longest
+    ids = g.input("input_ids", ("batch", 1 if phase.decoding else "seq"), "int64")
+    if phase.decoding:
+        at = g.input("position", ("batch",), "int64")
+        return Tokens(ids, g.node("Unsqueeze", at, g.constant([1])), Cache(g, phase, at), {})
+    masks = {window: causal_mask(g, ids, window=window) for window in dict.fromkeys(windows)}
+    return Tokens(ids, _counted(g, ids), Cache(g, phase), masks)
+
+
+def _counted(g: GraphWriter, ids: str) -> str:
+    """Give 0 .. l - 1 for every sequence, [b, l]."""
+    shape = g.node("Shape", ids)
+    length = g.node("Squeeze", g.node("Shape", ids, start=1, end=2))
+    return g.node("Expand", g.node("Range", g.constant(0), length, g.constant(1)), shape)
+
+
+def self_attention(
+    g: GraphWriter,
+    tokens: Tokens,
+    layer: int,
+    q: str,
+    k: str,
+    v: str,
+    heads: Heads,
+    *,
+    scale: float | None = None,
+    window: int | None = None,
+    cap: float | None = None,
+    bias: str = "",
+) -> str:
+    """Keep the new keys and values, and attend to all that are kept: [b, l, h * d].
+
+    Args:
+        g: The graph.
+        tokens: From `begin`.
+        layer: Its number.
+        q: Queries [b, l, h * d].
+        k: Keys [b, l, kv * d].
+        v: Values [b, l, kv * d].
+        heads: The heads.
+        scale: Factor of the scores; None: 1 / sqrt(d).
+        window: Tokens that a token sees; None: all before it.
+        cap: Soft bound of the scores.
+        bias: Added to the scores beside the mask (it broadcasts): positions that are told by distance.
+    """
+    keys = tokens.cache.keys(layer, k, heads.groups, heads.width, window)
+    values = tokens.cache.values(layer, v, heads.groups, heads.width, window)
+    mask = tokens.mask(window)
+    if bias:
+        mask = g.node("Add", mask, bias) if mask else bias
+    factor = heads.width**-0.5 if scale is None else scale
+    mixed = attend(g, split_heads(g, q, heads), keys, values, heads, scale=factor, mask=mask, cap=cap)
+    return merge_heads(g, mixed, heads)
+
+
+def logits(
+    g: GraphWriter,
+    x: str,
+    phase: Phase,
+    vocabulary: int,
+    width: int,
+    *,
+    table: str = "",
+    name: str = "lm_head",
+    bias: bool = False,
+) -> str:
+    """Give the logits of one token per sequence, or of all: [b, l, vocabulary].
+
+    Args:
+        g: The graph.
+        x: The hidden state, [b, l, width].
+        phase: The phase.
+        vocabulary: Number of tokens.
+        width: Of the hidden state.
+        table: Whole name of the embedding table, where it is the output matrix too.
+        name: Of the output matrix, where it is one of its own.
+        bias: Whether that one has a bias.
+    """
+    if phase.logits == "last" and not phase.decoding:
+        x = g.node("Gather", x, g.constant([-1]), axis=1)
+    if not table:
+        return linear(g, x, name, width, vocabulary, bias=bias)
+    matrix = g.parameter(table, (vocabulary, width), absolute=True)
+    return g.node("MatMul", x, g.node("Transpose", matrix, perm=[1, 0]))
