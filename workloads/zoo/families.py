@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workloads.errors import WorkloadError, nearest
-from workloads.zoo import bert, gpt2, llama, neox, opt
+from workloads.zoo import bert, gpt2, llama, neox, opt, t5
 from workloads.zoo.graph import GraphWriter
 from workloads.zoo.phase import Phase, PhaseName
 
@@ -32,6 +32,7 @@ class Family:
 _DECODER: tuple[PhaseName, ...] = ("prefill", "decode")
 
 _ENCODER: tuple[PhaseName, ...] = ("encode",)
+_BOTH: tuple[PhaseName, ...] = ("encode", "prefill", "decode")
 
 FAMILIES: dict[str, Family] = {
     **dict.fromkeys(bert.MODEL_TYPES, Family(bert.read, bert.write, _ENCODER)),
@@ -39,6 +40,7 @@ FAMILIES: dict[str, Family] = {
     **dict.fromkeys(llama.MODEL_TYPES, Family(llama.read, llama.write, _DECODER)),
     **dict.fromkeys(neox.MODEL_TYPES, Family(neox.read, neox.write, _DECODER)),
     **dict.fromkeys(opt.MODEL_TYPES, Family(opt.read, opt.write, _DECODER)),
+    **dict.fromkeys(t5.MODEL_TYPES, Family(t5.read, t5.write, _BOTH)),
 }
 """Hugging Face's `model_type` to family."""
 
