@@ -201,6 +201,10 @@ class GraphWriter:
         kind = _onnx_type(dtype or self.dtype)
         self._outputs.append(helper.make_tensor_value_info(name, kind, [f"{name}.{axis}" for axis in range(rank)]))
 
+    def inputs(self) -> tuple[str, ...]:
+        """List the names of the inputs, in order."""
+        return tuple(item.name for item in self._inputs)
+
     def symbols(self) -> tuple[str, ...]:
         """List the symbolic dims of the inputs, in order."""
         dims = (dim.dim_param for item in self._inputs for dim in item.type.tensor_type.shape.dim)
