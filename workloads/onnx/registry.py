@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from workloads.onnx import elementwise, movement, products, quantized
+from workloads.onnx import (
+    attention_microsoft,
+    attention_projected,
+    attention_standard,
+    elementwise,
+    moe,
+    movement,
+    products,
+    quantized,
+)
 from workloads.onnx.builder import Builder, Node
 from workloads.onnx.refused import REFUSED
 from workloads.opcounts import ACTIVATIONS, ELEMENTWISE, NORMS, REDUCTIONS
@@ -30,6 +39,7 @@ HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(_CHANNEL_NORMS, elementwise.batch_norm),
     **dict.fromkeys(REDUCTIONS, elementwise.reduce),
     **dict.fromkeys(_GLOBAL_POOLS, elementwise.global_pool),
+    "Attention": attention_standard.attention,
     "AveragePool": products.pool,
     "Cast": elementwise.cast,
     "CastLike": elementwise.cast,
@@ -39,35 +49,49 @@ HANDLERS: dict[str, Handler] = {
     "Dropout": movement.identity,
     "DynamicQuantizeLinear": quantized.dynamic_quantize,
     "Expand": movement.expand,
+    "DecoderMaskedMultiHeadAttention": attention_microsoft.decoder_masked_attention,
+    "DecoderMaskedSelfAttention": attention_projected.decoder_masked_self_attention,
     "Flatten": movement.flatten,
     "Gather": movement.gather,
     "GatherElements": movement.gather_nd,
     "GatherND": movement.gather_nd,
     "Gemm": products.gemm,
+    "GroupQueryAttention": attention_microsoft.group_query_attention,
     "Identity": movement.identity,
     "LogSoftmax": elementwise.softmax,
     "MatMul": products.matmul,
     "MatMulInteger": products.matmul_integer,
     "MatMulNBits": quantized.matmul_nbits,
     "MaxPool": products.pool,
+    "MoE": moe.moe,
+    "MultiHeadAttention": attention_microsoft.multi_head_attention,
+    "PackedAttention": attention_projected.packed_self_attention,
+    "PackedMultiHeadAttention": attention_microsoft.packed_attention,
     "Pad": movement.pad,
+    "QAttention": attention_projected.quantized_attention,
+    "QMoE": moe.quantized_moe,
     "QuantizeLinear": quantized.quantize_linear,
     "Range": movement.range_,
     "Reshape": movement.reshape,
     "Resize": movement.resize,
+    "RotaryEmbedding": attention_standard.rotary_embedding,
     "ScatterElements": movement.scatter,
     "ScatterND": movement.scatter,
     "Slice": movement.slice_,
     "Softmax": elementwise.softmax,
     "Split": movement.split,
     "Squeeze": movement.squeeze,
+    "TensorScatter": attention_standard.tensor_scatter,
     "Tile": movement.tile,
     "Transpose": movement.transpose,
     "Trilu": movement.trilu,
     "Unsqueeze": movement.unsqueeze,
     "Upsample": movement.resize,
+    "ai.onnx.preview::FlexAttention": attention_standard.flex_attention,
+    "com.microsoft::Attention": attention_projected.attention,
 }
-"""ONNX op type (default domain, and com.microsoft where the name is its own) to handler."""
+"""ONNX op type (of the default domain, or of com.microsoft under its own name) to handler; "domain::op type" where a
+namesake computes something else."""
 
 
 def handler_of(node: Node, extra: Mapping[str, Handler]) -> Handler | None:
