@@ -84,15 +84,13 @@ def count_moves(
     nest = _Nest(problem, accelerator, conventions, structure, steps)
     shape = (nest.n, len(structure.levels), len(ROLES))
     tables = {name: np.zeros(shape, dtype=np.int64) for name in ("tile", "partition", "reads", "fills", "updates", "first")}
-    for column, role in enumerate(ROLES):
-        _count_role(nest, role, {name: table[:, :, column] for name, table in tables.items()})
     widths = _widths(nest)
-    used = [
-        np.asarray(math.prod((w for (at, _), w in widths.items() if at < level), start=np.ones(nest.n, dtype=np.int64)))
-        for level in range(shape[1])
-    ]
+    used = [math.prod([w for (at, _), w in widths.items() if at < level]) for level in range(shape[1])]
+    instances = np.stack([np.broadcast_to(np.asarray(copies, dtype=np.int64), nest.n) for copies in used], axis=1)
+    for column, role in enumerate(ROLES):
+        _count_role(nest, role, instances, {name: table[:, :, column] for name, table in tables.items()})
     runs = np.stack([_run(nest, problem.operands[role]) for role in ROLES], axis=1)
-    return Counts(instances=np.stack(used, axis=1), steps=_nest_steps(nest), widths=widths, runs=runs, **tables)
+    return Counts(instances=instances, steps=_nest_steps(nest), widths=widths, runs=runs, **tables)
 
 
 def _nest_steps(nest: _Nest) -> Ints:
@@ -105,17 +103,20 @@ def _nest_steps(nest: _Nest) -> Ints:
     return np.asarray(math.prod(every))
 
 
-def _count_role(nest: _Nest, role: Role, out: dict[str, Ints]) -> None:
+def _count_role(nest: _Nest, role: Role, copies: Ints, out: dict[str, Ints]) -> None:
     """Fill the columns of one role, each of shape (n, levels)."""
     operand = nest.problem.operands[role]
+    exact = nest.conventions.exact_windows
     kept = [level for level, roles in enumerate(nest.structure.keeps) if role in roles]
     inner = [*kept[1:], len(nest.structure.levels)]
     for level in kept:
-        out["tile"][:, level] = _tile(nest, operand, level)
+        out["tile"][:, level] = _tile(nest, operand, level, exact)
         out["partition"][:, level] = _partition(nest, operand, level)
+    if operand.windows and not exact:
+        _share_partitions(nest, operand, kept, copies, out["partition"])
     for parent, child in zip(kept, inner, strict=True):
         to_macs = child == len(nest.structure.levels)
-        sums = _sums(nest, operand, parent, child)
+        sums = _sums(nest, operand, parent, child, exact=exact)
         sent = _every_step(sums) if to_macs else _changes(nest, sums, child)
         out["first"][:, parent] = math.prod(item.new[0] for _, item in sums)
         back = sent - out["partition"][:, parent] if role == "O" else sent
@@ -123,7 +124,7 @@ def _count_role(nest: _Nest, role: Role, out: dict[str, Ints]) -> None:
         if role == "O":
             out["updates"][:, parent] = sent
         if not to_macs:
-            arrived = _changes(nest, _sums(nest, operand, 0, child, apart=True), child)
+            arrived = _changes(nest, _sums(nest, operand, 0, child, exact=exact, apart=True), child)
             out["fills"][:, child] = arrived - (out["partition"][:, child] if role == "O" else 0)
 
 
@@ -131,7 +132,7 @@ _Groups = list[tuple[frozenset[str], Sums]]
 """Sums of each axis and each further dim, with the dims whose loops are its own."""
 
 
-def _sums(nest: _Nest, operand: Operand, parent: int, child: int, apart: bool = False) -> _Groups:
+def _sums(nest: _Nest, operand: Operand, parent: int, child: int, exact: bool, apart: bool = False) -> _Groups:
     """Give the sums of a tensor's way from a parent to a child level; `apart`: every child counts for itself."""
     between: Kind = "apart" if apart else "joined"
     groups: _Groups = [(frozenset((dim,)), _sizes_of(nest, dim, parent, child, between)) for dim in operand.dims]
@@ -139,7 +140,7 @@ def _sums(nest: _Nest, operand: Operand, parent: int, child: int, apart: bool = 
         loops = _loops(nest, window.dims, child, parent, between)
         forwards = nest.conventions.forwarding and _forwards(nest, operand.role, window.dims, parent, child)
         sizes = [nest.problem.sizes[dim] for dim in window.dims]
-        sums = window_sums(window, sizes, loops, nest.n, nest.conventions.exact_windows, forwards and not apart)
+        sums = window_sums(window, sizes, loops, nest.n, exact, forwards and not apart)
         groups.append((frozenset(window.dims), sums))
     others = [dim for dim in nest.problem.sizes if dim not in operand.indexed]
     return groups + [
@@ -183,14 +184,21 @@ def _changes(nest: _Nest, groups: _Groups, child: int) -> Ints:
     for slot in nest.structure.slots:
         if slot.level >= child or slot.axis:
             continue
-        new: Ints = np.ones(nest.n, dtype=np.int64)
-        kept: Ints = np.ones(nest.n, dtype=np.int64)
-        for index, (dims, sums) in enumerate(groups):
-            own = slot.dim in dims
-            new = new * (sums.new_own if own else sums.new)[place[index]]
-            kept = kept * (sums.kept_own if own else sums.kept)[place[index]]
-            place[index] += own
-        total = total + new - kept
+        own = [slot.dim in dims for dims, _ in groups]
+        parts = [sums.at(at, mine) for (_, sums), at, mine in zip(groups, place, own, strict=True)]
+        place = [at + mine for at, mine in zip(place, own, strict=True)]
+        total = total + math.prod(new for new, _, _ in parts) - _kept(parts)
+    return total
+
+
+def _kept(parts: Sequence[tuple[Ints, Ints, Ints]]) -> Ints:
+    """Count what stays of tiles of which at most one axis moved; for sets, `same` is `kept` and any axes may have moved."""
+    same: Ints = np.asarray(math.prod(part for _, _, part in parts))
+    total = same
+    for index, (_, kept, unmoved) in enumerate(parts):
+        if kept is not unmoved:
+            others = math.prod(part for place, (_, _, part) in enumerate(parts) if place != index)
+            total = total + (kept - unmoved) * others
     return total
 
 
@@ -203,10 +211,10 @@ def _pieces(nest: _Nest, dims: Sequence[str], level: int) -> list[Ints]:
     return [pieces[dim] for dim in dims]
 
 
-def _tile(nest: _Nest, operand: Operand, level: int) -> Ints:
+def _tile(nest: _Nest, operand: Operand, level: int, exact: bool) -> Ints:
     words = math.prod(_pieces(nest, operand.dims, level), start=np.ones(nest.n, dtype=np.int64))
     for window in operand.windows:
-        words = words * piece_words(window, _pieces(nest, window.dims, level), nest.conventions.exact_windows)
+        words = words * piece_words(window, _pieces(nest, window.dims, level), exact)
     return np.asarray(words)
 
 
@@ -218,11 +226,19 @@ def _partition(nest: _Nest, operand: Operand, level: int) -> Ints:
     for window in operand.windows:
         sizes = [nest.problem.sizes[dim] for dim in window.dims]
         loops = _visits(nest, window.dims, level)
-        words = words * window_sums(window, sizes, loops, nest.n, nest.conventions.exact_windows, False).new[0]
+        words = words * window_sums(window, sizes, loops, nest.n, True, False).new[0]
     for dim in nest.problem.sizes:
         if dim not in operand.indexed:
             words = words * count_steps(nest.problem.sizes[dim], _visits(nest, (dim,), level), nest.n).new[0]
     return words
+
+
+def _share_partitions(nest: _Nest, operand: Operand, kept: Sequence[int], copies: Ints, partition: Ints) -> None:
+    """Share the partition of a window's parent out evenly over the distinct words of its children, as Timeloop does."""
+    for parent, child in zip(kept, kept[1:], strict=False):
+        together: Ints = np.asarray(math.prod(sums.new[0] for _, sums in _sums(nest, operand, parent, child, exact=True)))
+        tile = _tile(nest, operand, child, exact=True)
+        partition[:, child] = partition[:, parent] * tile // together * copies[:, child]
 
 
 def _visits(nest: _Nest, dims: Sequence[str], level: int) -> list[AxisLoop]:

@@ -7,8 +7,8 @@ product of what was kept. Steps are grouped by the loop that advanced last: loop
 itself all but its first, loops inside it their first. For one axis only two things of that loop matter: how many of the
 axis's own temporal loops are outside it (`place`), and whether it is one of them.
 
-Two sums per group: `new`, words of the pieces, and `kept`, words that were there in the step before. Pieces of children
-that share the parent's step ("joined" loops) count once where they overlap.
+Three sums per group: `new`, words of the pieces; `kept`, words that were there in the step before; `same`, words of the
+pieces that did not change at all. Words that several children of one parent ("joined" loops) hold in a step count once.
 """
 
 from __future__ import annotations
@@ -48,14 +48,24 @@ class Sums:
     Attributes:
         new: Words of the pieces when a loop of another axis advanced last: by `place`, 0 to the number of own loops.
         kept: Of these, words that each holder of the word had in the step before.
-        new_own: The same when the own loop at `place` advanced last.
-        kept_own: The same.
+        same: Of these, words of pieces that are the same as in the step before.
+        new_own: As `new`, when the own loop at `place` advanced last.
+        kept_own: As `kept`, likewise.
+        same_own: As `same`, likewise.
     """
 
     new: tuple[Ints, ...]
     kept: tuple[Ints, ...]
+    same: tuple[Ints, ...]
     new_own: tuple[Ints, ...]
     kept_own: tuple[Ints, ...]
+    same_own: tuple[Ints, ...]
+
+    def at(self, place: int, own: bool) -> tuple[Ints, Ints, Ints]:
+        """Give new, kept and same of one group."""
+        if own:
+            return self.new_own[place], self.kept_own[place], self.same_own[place]
+        return self.new[place], self.kept[place], self.same[place]
 
 
 Pieces = list[tuple[Ints, Ints]]
@@ -130,11 +140,12 @@ def size_sums(size: int, loops: Sequence[AxisLoop], n: int) -> Sums:
             for loop in loops[place + 1 :]:
                 later = _first(later, loop.step) if loop.kind == "temporal" else _all(later, loop.step)
             own.append(_words(later, like))
-    return Sums(tuple(new), tuple(kept), tuple(own), tuple(like for _ in own))
+    none = tuple(like for _ in own)
+    return Sums(tuple(new), tuple(kept), tuple(kept), tuple(own), none, none)
 
 
 def count_steps(size: int, loops: Sequence[AxisLoop], n: int) -> Sums:
-    """Count the steps of a dim that does not index the tensor, in the groups of `Sums`; `kept` is `new`.
+    """Count the steps of a dim that does not index the tensor, in the groups of `Sums`; `kept` and `same` are `new`.
 
     Children that such a dim tells apart hold the same words: joined ones count once, as the first of them.
     """
@@ -160,4 +171,5 @@ def count_steps(size: int, loops: Sequence[AxisLoop], n: int) -> Sums:
             for loop in loops[place + 1 :]:
                 later = _first(later, loop.step) if loop.kind == "temporal" else spread(later, loop)
             own.append(_number(later, like))
-    return Sums(tuple(new), tuple(new), tuple(own), tuple(own))
+    every, each = tuple(new), tuple(own)
+    return Sums(every, every, every, each, each, each)

@@ -1,13 +1,17 @@
 """Sliding windows on their way between two levels: the sums of `walks` for an axis that several dims share.
 
 Pieces of a window overlap from step to step (halo) and from child to child, so the sums are taken by walking the axis
-itself, one position after the other: at most (product of its dims) x (its length) marks, whatever the other dims do.
+itself, one position after the other, whatever the other dims do. Two conventions:
+
+- exact: a piece is the set of elements that are used; a word that several children are sent in a step is read once.
+- boxes (Timeloop's): a piece is a bounding box; children share a read only when they are sent the same box.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +24,9 @@ __all__ = ["piece_words", "window_sums"]
 
 Row = tuple[tuple[int, int, Kind], ...]
 """The loops of an axis: (place of the dim, step, kind)."""
+
+Pieces = list[tuple[Ints, Ints]]
+"""Start and size of the piece of each dim of the axis, at all positions of the walk."""
 
 MOST_MARKS = 20_000_000
 
@@ -39,20 +46,12 @@ def window_sums(
     """
     steps = np.stack([loop.step for loop in loops], axis=1) if loops else np.zeros((n, 0), dtype=np.int64)
     unique, inverse = np.unique(steps, axis=0, return_inverse=True)
-    rows = [
-        _row_sums(
-            window,
-            tuple(sizes),
-            tuple((loop.dim, int(step), loop.kind) for loop, step in zip(loops, row, strict=True)),
-            exact,
-            forwards,
-        )
-        for row in unique
-    ]
+    named = [tuple((loop.dim, int(step), loop.kind) for loop, step in zip(loops, row, strict=True)) for row in unique]
+    rows = [_row_sums(_Walk(window, tuple(sizes), row, exact, forwards)) for row in named]
     table = np.array(rows, dtype=np.int64)[inverse.reshape(-1)]
     columns = iter(np.ascontiguousarray(table.T))
     own = sum(loop.kind == "temporal" for loop in loops)
-    parts = [tuple(next(columns) for _ in range(length)) for length in (own + 1, own + 1, own, own)]
+    parts = [tuple(next(columns) for _ in range(length)) for length in (own + 1,) * 3 + (own,) * 3]
     return Sums(*parts)
 
 
@@ -81,37 +80,77 @@ def _distinct(coefficients: tuple[int, ...], sizes: tuple[int, ...]) -> int:
     return reached.size
 
 
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """One axis of one mapping."""
+
+    window: Window
+    sizes: tuple[int, ...]
+    row: Row
+    exact: bool
+    forwards: bool
+
+    @property
+    def temporal(self) -> list[int]:
+        return [place for place, (_, _, kind) in enumerate(self.row) if kind == "temporal"]
+
+    @property
+    def joined(self) -> tuple[int, ...]:
+        return tuple(place for place, (_, _, kind) in enumerate(self.row) if kind == "joined")
+
+
 @lru_cache(maxsize=65536)
-def _row_sums(window: Window, sizes: tuple[int, ...], row: Row, exact: bool, forwards: bool) -> tuple[int, ...]:
-    """Give new, kept, new_own, kept_own of one mapping, one after the other."""
-    temporal = [place for place, (_, _, kind) in enumerate(row) if kind == "temporal"]
-    other = [_group(window, sizes, row, place, False, exact, forwards) for place in (*temporal, len(row))]
-    own = [_group(window, sizes, row, place, True, exact, forwards) for place in temporal]
-    return tuple(pair[part] for group in (other, own) for part in (0, 1) for pair in group)
+def _row_sums(walk: _Walk) -> tuple[int, ...]:
+    """Give new, kept, same, new_own, kept_own, same_own of one mapping, one after the other."""
+    other = [_group(walk, place, False) for place in (*walk.temporal, len(walk.row))]
+    own = [_group(walk, place, True) for place in walk.temporal]
+    return tuple(sums[part] for group in (other, own) for part in range(3) for sums in group)
 
 
-def _group(
-    window: Window, sizes: tuple[int, ...], row: Row, place: int, own: bool, exact: bool, forwards: bool
-) -> tuple[int, int]:
-    """Give new and kept words of the steps at which the loop at `place` (or another one there) advanced last."""
-    ranges = [
-        np.arange(trip) if position < place or kind != "temporal" else np.arange(1, trip) if own and position == place else np.arange(1)
-        for position, ((_, _, kind), trip) in enumerate(zip(row, _trips(sizes, row), strict=True))
-    ]
-    marks = math.prod(len(item) for item in ranges) * _reach(window, sizes)[1]
-    new = kept = 0
-    for part in _chunks(ranges, row, marks):
-        now = _marks(window, sizes, _pieces(sizes, row, part, len(row), 0), exact)
-        before = _marks(window, sizes, _pieces(sizes, row, part, place, int(own)), exact)
-        joined = tuple(position for position, (_, _, kind) in enumerate(row) if kind == "joined")
-        union = now.any(axis=joined) if joined else now
-        new += int(union.sum())
-        if forwards:
-            kept += int((union & (before.any(axis=joined) if joined else before)).sum())
-        else:
-            fetched = now & ~before
-            kept += int((union & ~(fetched.any(axis=joined) if joined else fetched)).sum())
-    return new, kept
+def _group(walk: _Walk, place: int, own: bool) -> tuple[int, int, int]:
+    """Give new, kept and same words of the steps at which the loop at `place` (or another one there) advanced last."""
+    ranges = []
+    for position, ((_, _, kind), trip) in enumerate(zip(walk.row, _trips(walk.sizes, walk.row), strict=True)):
+        free = position < place or kind != "temporal"
+        ranges.append(np.arange(trip) if free else np.arange(1, trip) if own and position == place else np.arange(1))
+    marks = math.prod(len(item) for item in ranges) * _reach(walk.window, walk.sizes)[1]
+    sums = np.zeros(3, dtype=np.int64)
+    for part in _chunks(ranges, walk.row, marks):
+        now = _pieces(walk.sizes, walk.row, part, len(walk.row), 0)
+        before = _pieces(walk.sizes, walk.row, part, place, int(own))
+        sums += _set_sums(walk, now, before) if walk.exact else _box_sums(walk, now, before)
+    new, kept, same = map(int, sums)
+    return new, kept, same
+
+
+def _set_sums(walk: _Walk, now: Pieces, before: Pieces) -> NDArray[np.int64]:
+    """Sum over steps with pieces as sets. `same` is `kept`: sets may move along several axes and still share words."""
+    held, had = _marks(walk, now), _marks(walk, before)
+    union = held.any(axis=walk.joined) if walk.joined else held
+    if walk.forwards:
+        stays = union & (had.any(axis=walk.joined) if walk.joined else had)
+    else:
+        fetched = held & ~had
+        stays = union & ~(fetched.any(axis=walk.joined) if walk.joined else fetched)
+    return np.array([union.sum(), stays.sum(), stays.sum()])
+
+
+def _box_sums(walk: _Walk, now: Pieces, before: Pieces) -> NDArray[np.int64]:
+    """Sum over steps with pieces as bounding boxes; equal boxes of joined children count once."""
+    first, last = _boxes(walk, now)
+    first_before, last_before = _boxes(walk, before)
+    boxes = np.stack(np.broadcast_arrays(first, last, first_before, last_before), axis=-1)
+    kept_axes = [axis for axis in range(boxes.ndim - 1) if axis not in walk.joined]
+    together = math.prod(boxes.shape[axis] for axis in walk.joined)
+    flat = boxes.transpose(*kept_axes, *walk.joined, boxes.ndim - 1).reshape(-1, together, 4)
+    step = np.broadcast_to(np.arange(len(flat))[:, None, None], (*flat.shape[:2], 1))
+    first, last, first_before, last_before, _ = np.unique(
+        np.concatenate([flat, step], axis=2).reshape(-1, 5), axis=0
+    ).T
+    size = last - first + 1
+    overlap = np.minimum(last, last_before) - np.maximum(first, first_before) + 1
+    unmoved = (first == first_before) & (last == last_before)
+    return np.array([size.sum(), np.maximum(overlap, 0).sum(), (size * unmoved).sum()])
 
 
 def _trips(sizes: tuple[int, ...], row: Row) -> list[int]:
@@ -139,7 +178,7 @@ def _chunks(ranges: list[NDArray[np.int64]], row: Row, marks: int) -> list[list[
 
 def _pieces(
     sizes: tuple[int, ...], row: Row, ranges: list[NDArray[np.int64]], place: int, back: int
-) -> list[tuple[Ints, Ints]]:
+) -> Pieces:
     """Give start and size of the piece of each dim at all positions; from `place` on as in the step before.
 
     The loop at `place` stands `back` earlier; temporal loops after it (at it, if `back` is 0) stand at their last value.
@@ -163,39 +202,34 @@ def _reach(window: Window, sizes: tuple[int, ...]) -> tuple[int, int]:
     return low, max(high - low + 1, 0)
 
 
-def _marks(window: Window, sizes: tuple[int, ...], pieces: list[tuple[Ints, Ints]], exact: bool) -> NDArray[np.bool_]:
-    """Mark the indices that each piece holds: shape (*positions, length)."""
-    low, length = _reach(window, sizes)
-    shape = np.broadcast_shapes(*[size.shape for _, size in pieces])
-    filled = np.ones(shape, dtype=bool)
-    for _, size in pieces:
+def _boxes(walk: _Walk, pieces: Pieces) -> tuple[Ints, Ints]:
+    """Give the first and last stored index of the bounding box of each piece; last = first - 1 where there is none."""
+    low, length = _reach(walk.window, walk.sizes)
+    first: Ints = np.asarray(walk.window.offset)
+    last: Ints = np.asarray(walk.window.offset)
+    filled: NDArray[np.bool_] = np.asarray(True)
+    for (coefficient, _), (start, size) in zip(walk.window.terms, pieces, strict=True):
+        ends = coefficient * start, coefficient * (start + size - 1)
+        first, last = first + np.minimum(*ends), last + np.maximum(*ends)
         filled = filled & (size > 0)
-    if not exact:
-        first: Ints = np.asarray(window.offset - low)
-        last: Ints = np.asarray(window.offset - low)
-        for (coefficient, _), (start, size) in zip(window.terms, pieces, strict=True):
-            ends = coefficient * start, coefficient * (start + size - 1)
-            first, last = first + np.minimum(*ends), last + np.maximum(*ends)
-        index = np.arange(length)
-        inside: NDArray[np.bool_] = (
-            (index >= first[..., None]) & (index <= last[..., None]) & filled[..., None]
-        )
-        return inside
-    return _used(window, pieces, filled, low, length)
+    first, last = np.maximum(first, low), np.minimum(last, low + length - 1)
+    filled = filled & (last >= first)
+    return np.where(filled, first, 0), np.where(filled, last, -1)
 
 
-def _used(
-    window: Window, pieces: list[tuple[Ints, Ints]], filled: NDArray[np.bool_], low: int, length: int
-) -> NDArray[np.bool_]:
-    marks = np.zeros((filled.size, length), dtype=bool)
-    starts = [np.broadcast_to(start, filled.shape).reshape(-1) for start, _ in pieces]
-    counts = [np.broadcast_to(size, filled.shape).reshape(-1) for _, size in pieces]
+def _marks(walk: _Walk, pieces: Pieces) -> NDArray[np.bool_]:
+    """Mark the stored indices that each piece uses: shape (*positions, length)."""
+    low, length = _reach(walk.window, walk.sizes)
+    shape = np.broadcast_shapes(*[size.shape for _, size in pieces])
+    marks = np.zeros((math.prod(shape), length), dtype=bool)
+    starts = [np.broadcast_to(start, shape).reshape(-1) for start, _ in pieces]
+    counts = [np.broadcast_to(size, shape).reshape(-1) for _, size in pieces]
     for offsets in np.ndindex(*[int(count.max(initial=0)) for count in counts]):
-        index = np.full(filled.size, window.offset - low)
-        valid = filled.reshape(-1).copy()
-        for (coefficient, _), start, count, offset in zip(window.terms, starts, counts, offsets, strict=True):
+        index = np.full(len(marks), walk.window.offset - low)
+        valid = np.ones(len(marks), dtype=bool)
+        for (coefficient, _), start, count, offset in zip(walk.window.terms, starts, counts, offsets, strict=True):
             index += coefficient * (start + offset)
             valid &= offset < count
         valid &= (index >= 0) & (index < length)
         marks[np.nonzero(valid)[0], index[valid]] = True
-    return marks.reshape(*filled.shape, length)
+    return marks.reshape(*shape, length)
