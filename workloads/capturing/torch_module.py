@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workloads.capturing.axes import Axes, another_shape, check_axes, inferred_axes, symbol_sizes
 from workloads.capturing.checking import check_against_torch
 from workloads.capturing.exporting import Exporter, export, flat_module, quiet
-from workloads.capturing.leaves import bound_arguments, leaves, result_names
+from workloads.capturing.leaves import bound_arguments, leaves, rebuild, result_names
 from workloads.capturing.parameters import name_parameters
 from workloads.errors import WorkloadError
 from workloads.onnx.loader import load_onnx
@@ -19,7 +19,7 @@ from workloads.workload import Workload
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["capture"]
+__all__ = ["capture", "export_checked"]
 
 
 def capture(
@@ -68,6 +68,39 @@ def capture(
         >>> work.macs()
         160.0
     """
+    name = type(module).__name__
+    with tempfile.TemporaryDirectory(prefix="capture-") as scratch:
+        target = Path(path) if path is not None else Path(scratch) / f"{name}.onnx"
+        sizes = export_checked(
+            module, inputs, target, dynamic=dynamic, outputs=outputs, check=check, tolerance=tolerance, opset=opset,
+            exporter=exporter,
+        )  # fmt: skip
+        bound: dict[str, Any] = {**sizes, **bind}
+        return load_onnx(target, structure=structure, **bound)
+
+
+def export_checked(
+    module: torch.nn.Module,
+    inputs: Any,
+    path: Path,
+    *,
+    dynamic: Mapping[str, Mapping[int, str]] | Literal["infer"] | None = "infer",
+    outputs: Sequence[str] = (),
+    check: Any = True,
+    tolerance: float | None = None,
+    opset: int = 20,
+    exporter: Exporter = "dynamo",
+) -> dict[str, int]:
+    """Write the ONNX file of a torch module, checked against torch; arguments as for `capture`.
+
+    The file appears under its name only once it is right.
+
+    Returns:
+        The symbols of the file and their sizes in the example.
+
+    Raises:
+        WorkloadError: As for `capture`.
+    """
     where = f"capture of {type(module).__name__}"
     if module.training:
         raise WorkloadError(f"{where}: the module is in training mode; call module.eval() first")
@@ -77,22 +110,17 @@ def capture(
     sizes = symbol_sizes(axes, tensors, where)
     flat = flat_module(module, arguments)
     names = result_names(_example_result(module, arguments, where), outputs, list(tensors), where)
-    target = Path(path) if path is not None else None
-    if target is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=None if target is None else target.parent, prefix=".capture-") as scratch:
-        partial = Path(scratch) / (target.name if target is not None else f"{type(module).__name__}.onnx")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".capture-") as scratch:
+        partial = Path(scratch) / path.name
         export(flat, tensors, axes, names, partial, exporter=exporter, opset=opset, where=where)
-        _finish(partial, module)
+        used = _finish(partial, module)
         if check is not False:
             other = _other_inputs(flat, module, tensors, axes, check)
             check_against_torch(partial, flat, other, names, tolerance=tolerance, where=where)
-        bound: dict[str, Any] = {**_kept(sizes, partial), **bind}
-        work = load_onnx(partial, structure=structure, **bound)
-        if target is not None:
-            for file in sorted(Path(scratch).iterdir(), key=lambda file: file == partial):  # the model comes last
-                file.replace(target.parent / file.name)
-    return work
+        for file in sorted(Path(scratch).iterdir(), key=lambda file: file == partial):  # the model comes last
+            file.replace(path.parent / file.name)
+    return {symbol: size for symbol, size in sizes.items() if symbol in used}
 
 
 def _leaves(arguments: Mapping[str, Any]) -> dict[str, torch.Tensor]:
@@ -103,8 +131,6 @@ def _example_result(module: torch.nn.Module, arguments: Mapping[str, Any], where
     """Run the module once on copies, because a cache grows in place."""
     import torch
 
-    from workloads.capturing.leaves import rebuild
-
     source = iter(_leaves(arguments).values())
     with quiet(), torch.no_grad():
         try:
@@ -113,13 +139,14 @@ def _example_result(module: torch.nn.Module, arguments: Mapping[str, Any], where
             raise WorkloadError(f"{where}: forward fails on the inputs: {type(error).__name__}: {error}") from error
 
 
-def _finish(path: Path, module: torch.nn.Module) -> None:
-    """Write the parameters' names into the file."""
+def _finish(path: Path, module: torch.nn.Module) -> set[str]:
+    """Write the parameters' names into the file; give the symbols that the exporter kept: equal axes share one."""
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
     name_parameters(model, module, path.parent)
     path.write_bytes(model.SerializeToString())
+    return {dim.dim_param for item in model.graph.input for dim in item.type.tensor_type.shape.dim if dim.dim_param}
 
 
 def _other_inputs(
@@ -139,12 +166,3 @@ def _other_inputs(
             continue
         return other
     return another_shape(tensors, {name: {} for name in tensors})
-
-
-def _kept(sizes: Mapping[str, int], path: Path) -> dict[str, int]:
-    """Give the sizes of those symbols that the exporter kept: equal axes share one."""
-    import onnx
-
-    graph = onnx.load(str(path), load_external_data=False).graph
-    used = {dim.dim_param for item in graph.input for dim in item.type.tensor_type.shape.dim}
-    return {symbol: size for symbol, size in sizes.items() if symbol in used}

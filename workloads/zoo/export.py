@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from workloads.capturing.exporting import Exporter
+from workloads.capturing.torch_module import export_checked
 from workloads.errors import WorkloadError, nearest
 from workloads.zoo import wrappers
-from workloads.zoo.fetch import cache_folder, write_by_rename
+from workloads.zoo.fetch import cache_folder
 from workloads.zoo.pretrained import PRETRAINED, fetch
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["ARCHITECTURES", "export_architecture", "export_minilm_l6", "minilm_l6_module", "random_module"]
-
-Exporter = Literal["dynamo", "legacy"]
-MAX_ABS_ERROR = 1e-5
-"""Largest difference from torch that an export may show on a shape it was not traced with."""
 
 ARCHITECTURES: dict[str, Mapping[str, int | str]] = {
     # Devlin et al. 2019, arXiv 1810.04805, section 3; Radford et al. 2019 (124 M); Dosovitskiy et al. 2021, table 1.
@@ -59,13 +52,16 @@ def export_minilm_l6(path: Path | None = None, *, opset: int = 20) -> Path:
         return target
     module = minilm_l6_module()
 
-    def write(partial: Path) -> None:
-        _export(
-            module, "bert", partial, "dynamo", wrappers.sample("bert", module, 2, 16), True, "sentence_embedding", opset
-        )
-        _verify(partial, module, wrappers.sample("bert", module, 3, 29))
-
-    return write_by_rename(target, write)
+    export_checked(
+        module,
+        wrappers.sample("bert", module, 2, 16),
+        target,
+        dynamic=wrappers.dynamic_axes("bert", module),
+        outputs=("sentence_embedding",),
+        check=wrappers.sample("bert", module, 3, 29),
+        opset=opset,
+    )
+    return target
 
 
 def minilm_l6_module() -> torch.nn.Module:
@@ -149,75 +145,15 @@ def export_architecture(
     family = str(ARCHITECTURES[name]["family"])
     version = opset if opset is not None else (20 if exporter == "dynamo" else 17)
 
-    def write(partial: Path) -> None:
-        sample = wrappers.sample(family, module, batch, seq)
-        output = "last_hidden_state" if family == "bert" else "logits"
-        _export(module, family, partial, exporter, sample, dynamic, output, version)
+    sample = wrappers.sample(family, module, batch, seq)
+    export_checked(
+        module,
+        sample,
+        path,
+        dynamic=wrappers.dynamic_axes(family, module) if dynamic else None,
         # Another shape, with padding: a traced graph may have frozen a shape or a mask of its example.
-        _verify(partial, module, wrappers.sample(family, module, batch + 1, seq + 13) if dynamic else sample)
-
-    return write_by_rename(path, write)
-
-
-def _export(
-    module: torch.nn.Module,
-    family: str,
-    path: Path,
-    exporter: Exporter,
-    sample: Mapping[str, torch.Tensor],
-    dynamic: bool,
-    output: str,
-    opset: int,
-) -> None:
-    """Run one of torch's exporters with named inputs, outputs and symbolic axes."""
-    import torch
-
-    axes = wrappers.dynamic_axes(family, tuple(sample))
-    outputs = [output, *wrappers.extra_outputs(family, module)]
-    common: dict[str, Any] = {"input_names": list(sample), "output_names": outputs, "opset_version": opset}
-    if exporter == "dynamo":
-        shapes: tuple[Any, ...] | None = tuple(axes[name] for name in sample) if dynamic else None
-        if family == "gpt2-kv" and shapes is not None:
-            shapes = (shapes[0], shapes[1], shapes[2:])
-        args: dict[str, Any] = {"dynamo": True, "dynamic_shapes": shapes, "external_data": False, "verbose": False}
-    else:
-        args = {"dynamo": False, "dynamic_axes": axes if dynamic else None}
-    with _quiet(), torch.no_grad():
-        torch.onnx.export(module, wrappers.arguments(family, sample), path, **common, **args)
-
-
-def _verify(path: Path, module: torch.nn.Module, sample: Mapping[str, torch.Tensor]) -> None:
-    """Compare the first output of a file with torch.
-
-    Raises:
-        WorkloadError: They differ by more than `MAX_ABS_ERROR`.
-    """
-    import onnxruntime
-    import torch
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    taken = {item.name for item in session.get_inputs()}
-    got = session.run(None, {name: value.numpy() for name, value in sample.items() if name in taken})[0]
-    with torch.no_grad():
-        result = module(*wrappers.arguments("gpt2-kv" if "past_key_0" in sample else "", sample))
-    want = (result[0] if isinstance(result, tuple) else result).numpy()
-    error = float(np.max(np.abs(np.asarray(got) - want)))
-    if not error <= MAX_ABS_ERROR:
-        raise WorkloadError(f"{path.name}: the export differs from torch by {error:.2g} (allowed {MAX_ABS_ERROR:.0e})")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporters' own notices: our check on another shape says whether the file is right."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+        check=wrappers.sample(family, module, batch + 1, seq + 13) if dynamic else sample,
+        opset=version,
+        exporter=exporter,
+    )
+    return path

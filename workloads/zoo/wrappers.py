@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["arguments", "build", "dynamic_axes", "eager", "extra_outputs", "sample"]
+__all__ = ["build", "dynamic_axes", "eager", "sample"]
 
 IMAGE_PIXELS = 224
 PATCH_PIXELS = 16
@@ -56,7 +56,8 @@ def _wrapped(family: str, model: Any) -> torch.nn.Module:
             self.model = model
 
         def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
-            return self.model(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).last_hidden_state
+            out = self.model(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+            return {"last_hidden_state": out.last_hidden_state}
 
     class Decoder(torch.nn.Module):
         """(input_ids, attention_mask), each (batch, seq), to logits (batch, seq, vocabulary)."""
@@ -66,7 +67,7 @@ def _wrapped(family: str, model: Any) -> torch.nn.Module:
             self.model = model
 
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
-            return self.model(input_ids, attention_mask=attention_mask, use_cache=False).logits
+            return {"logits": self.model(input_ids, attention_mask=attention_mask, use_cache=False).logits}
 
     class CachedDecoder(torch.nn.Module):
         """One decode step: tokens (batch, 1), mask (batch, past + 1), keys and values (batch, heads, past, width)."""
@@ -78,10 +79,9 @@ def _wrapped(family: str, model: Any) -> torch.nn.Module:
         def forward(self, input_ids: Any, attention_mask: Any, past: Any) -> Any:
             cache = DynamicCache()
             for layer in range(len(past) // 2):
-                cache.update(past[2 * layer], past[2 * layer + 1], layer)
+                cache.update(past[f"key_{layer}"], past[f"value_{layer}"], layer)
             out = self.model(input_ids, cache, attention_mask=attention_mask, use_cache=True)
-            present = [tensor for layer in out.past_key_values.layers for tensor in (layer.keys, layer.values)]
-            return (out.logits, *present)
+            return {"logits": out.logits, "present": out.past_key_values}
 
     class Classifier(torch.nn.Module):
         """Pixels (batch, 3, height, width) to logits (batch, classes)."""
@@ -91,13 +91,13 @@ def _wrapped(family: str, model: Any) -> torch.nn.Module:
             self.model = model
 
         def forward(self, pixel_values: Any) -> Any:
-            return self.model(pixel_values).logits
+            return {"logits": self.model(pixel_values).logits}
 
     classes = {"bert": Encoder, "gpt2": Decoder, "gpt2-kv": CachedDecoder, "vit": Classifier}
     return classes[family]()
 
 
-def sample(family: str, module: Any, batch: int, seq: int) -> dict[str, torch.Tensor]:
+def sample(family: str, module: Any, batch: int, seq: int) -> dict[str, Any]:
     """Make named inputs with a fixed seed; row r of the mask hides the last r * seq / (2 * batch) tokens."""
     import torch
 
@@ -115,33 +115,22 @@ def sample(family: str, module: Any, batch: int, seq: int) -> dict[str, torch.Te
         return {"input_ids": ids, "attention_mask": mask}
     shape = (batch, config.n_head, seq - 1, config.n_embd // config.n_head)
     past = {
-        f"past_{part}_{layer}": torch.randn(shape, generator=random)
+        f"{part}_{layer}": torch.randn(shape, generator=random)
         for layer in range(config.n_layer)
         for part in ("key", "value")
     }
-    return {"input_ids": ids[:, :1], "attention_mask": torch.ones_like(mask), **past}
+    return {"input_ids": ids[:, :1], "attention_mask": torch.ones_like(mask), "past": past}
 
 
-def arguments(family: str, inputs: Mapping[str, torch.Tensor]) -> tuple[Any, ...]:
-    """Arrange named inputs as the module's positional arguments."""
-    values = tuple(inputs.values())
-    return (values[0], values[1], values[2:]) if family == "gpt2-kv" else values
-
-
-def extra_outputs(family: str, module: Any) -> list[str]:
-    """Name the outputs after the first: the grown key and value cache of each layer."""
-    if family != "gpt2-kv":
-        return []
-    return [f"present_{part}_{layer}" for layer in range(module.model.config.n_layer) for part in ("key", "value")]
-
-
-def dynamic_axes(family: str, inputs: tuple[str, ...]) -> dict[str, dict[int, str]]:
+def dynamic_axes(family: str, module: Any) -> dict[str, dict[int, str]]:
     """Name the symbolic axes of each input: batch and seq; a step with a cache has one token, axes past and total."""
     if family == "vit":
-        return {name: {0: "batch"} for name in inputs}
-    axes = {name: {0: "batch", 1: "seq"} for name in inputs}
+        return {"pixel_values": {0: "batch"}}
+    named = {"input_ids", "attention_mask"} | ({"token_type_ids"} if family == "bert" else set())
+    axes = {name: {0: "batch", 1: "seq"} for name in sorted(named)}
     if family == "gpt2-kv":
-        axes |= {name: {0: "batch", 2: "past"} for name in inputs if name.startswith("past_")}
+        layers = range(module.model.config.n_layer)
+        axes |= {f"past_{part}_{layer}": {0: "batch", 2: "past"} for layer in layers for part in ("key", "value")}
         axes |= {"input_ids": {0: "batch"}, "attention_mask": {0: "batch", 1: "total"}}
     return axes
 
