@@ -17,7 +17,12 @@ __all__ = [
     "broadcast_shape",
     "cast",
     "elementwise",
+    "emit_alike",
+    "emit_channel_norm",
+    "emit_reduction",
     "global_pool",
+    "group_norm",
+    "hardmax",
     "norm",
     "reduce",
     "softmax",
@@ -125,59 +130,105 @@ def cast(node: Node, builder: Builder) -> None:
 
 def softmax(node: Node, builder: Builder) -> None:
     """Softmax and LogSoftmax: max, subtract, exp, sum, divide."""
-    _same_shape(node, builder, "softmax", 5.0)
+    value = builder.value(node, 0)
+    emit_alike(node, builder, "softmax", 5.0, [builder.put(node, value.shape, value.code)])
 
 
 def norm(node: Node, builder: Builder) -> None:
-    """LayerNormalization, RMSNormalization, LRN and their kin: scale and shift are weights over the last axes."""
-    _same_shape(node, builder, "norm", NORMS[node.op_type])
+    """LayerNormalization, RMSNormalization, LRN and their kin: scale and shift are weights over the last axes.
+
+    The Skip... ones add a residual and perhaps a bias first, and may write the sum as their fourth output.
+    """
+    value = builder.value(node, 0)
+    outputs = [builder.put(node, value.shape, value.code)]
+    if node.has(1) or node.has(2):  # mean, inverse deviation: unused at inference
+        first = builder.position(node, node.int("axis", -1), value.rank)
+        reduced = (*value.shape[:first], *([1] * (value.rank - first)))
+        for index in (1, 2):
+            if node.has(index):
+                builder.put(node, reduced, value.code, index)
+    flops = NORMS[node.op_type]
+    if node.op_type.startswith("Skip"):
+        flops += builder.optional(node, 4 if node.op_type == "SkipLayerNormalization" else 3) is not None
+        if node.has(3):
+            outputs.append(builder.put(node, value.shape, value.code, 3))
+    emit_alike(node, builder, "norm", flops, outputs)
 
 
 def batch_norm(node: Node, builder: Builder) -> None:
     """BatchNormalization at inference (also Group- and InstanceNormalization): one weight vector entry per channel."""
     value = builder.value(node, 0)
+    output = builder.put(node, value.shape, value.code)
+    for index in range(1, len(node.outputs)):  # running statistics: unused at inference
+        if node.has(index):
+            builder.put(node, value.shape[1:2], value.code, index)
+    weights = [builder.value(node, index) for index in range(1, len(node.inputs)) if node.inputs[index]]
+    emit_channel_norm(node, builder, value, [output], weights, 1 if value.rank > 1 else 0, NORMS[node.op_type])
+
+
+def group_norm(node: Node, builder: Builder) -> None:
+    """GroupNorm and SkipGroupNorm of com.microsoft: channels last by default, an activation function inside."""
+    value = builder.value(node, 0)
+    channel = value.rank - 1 if node.int("channels_last", 1) else 1
+    outputs = [builder.put(node, value.shape, value.code)]
+    flops = NORMS[node.op_type] + (ACTIVATIONS["Swish"] if node.int("activation") else 0)
+    added: list[Value] = []
+    if node.op_type == "SkipGroupNorm":
+        added = [builder.value(node, 3)]
+        if builder.optional(node, 4) is not None:
+            flops += 1
+        if node.has(1):
+            outputs.append(builder.put(node, value.shape, value.code, 1))
+    weights = [builder.optional(node, index) for index in (1, 2, 4)]
+    emit_channel_norm(node, builder, value, outputs, [w for w in weights if w is not None], channel, flops, added)
+
+
+def emit_channel_norm(
+    node: Node,
+    builder: Builder,
+    value: Value,
+    outputs: Sequence[Value],
+    weights: Sequence[Value],
+    channel: int,
+    flops: float,
+    added: Sequence[Value] = (),
+) -> None:
+    """Emit a norm whose weights have an entry per channel (or per group of channels)."""
     names = index_names(value.rank)
     axes = [plain(name) for name in names]
-    channel = names[1] if value.rank > 1 else names[0]
-    output = builder.put(node, value.shape, value.code)
-    weights = [builder.value(node, index) for index in range(1, len(node.inputs)) if node.inputs[index]]
-    builder.emit(
-        node,
-        "norm",
-        dict(zip(names, value.shape, strict=True)),
-        [builder.tensor(value, axes), *(builder.tensor(weight, [plain(channel)]) for weight in weights)],
-        [builder.tensor(output, axes)],
-        NORMS[node.op_type],
-        code=value.code,
-    )
+    inputs = [builder.tensor(value, axes)]
+    inputs += [builder.tensor(skip, broadcast_axes(skip.shape, names, value.shape) if skip.rank == value.rank else
+                              [axis(extent=extent) for extent in skip.shape]) for skip in added]  # fmt: skip
+    inputs += [builder.tensor(weight, [axes[channel] if weight.size == value.shape[channel] else
+                                       axis(extent=weight.size)]) for weight in weights]  # fmt: skip
+    dims = dict(zip(names, value.shape, strict=True))
+    builder.emit(node, "norm", dims, inputs, [builder.tensor(o, axes) for o in outputs], flops, code=value.code)
 
 
-def _same_shape(node: Node, builder: Builder, kind: str, flops: float) -> None:
+def hardmax(node: Node, builder: Builder) -> None:
+    """Hardmax: find the largest value along an axis."""
+    value = builder.value(node, 0)
+    emit_alike(node, builder, "reduce", 1.0, [builder.put(node, value.shape, value.code)])
+
+
+def emit_alike(node: Node, builder: Builder, kind: str, flops: float, outputs: Sequence[Value]) -> None:
+    """Emit an operator whose outputs have the shape of its first input; the other inputs broadcast against it."""
     value = builder.value(node, 0)
     names = index_names(value.rank)
     axes = [plain(name) for name in names]
     others = [builder.value(node, index) for index in range(1, len(node.inputs)) if node.inputs[index]]
-    output = builder.put(node, value.shape, value.code)
-    for index in range(1, len(node.outputs)):  # mean, inverse deviation: unused at inference
-        if node.outputs[index]:
-            builder.put(node, (*value.shape[:-1], 1), value.code, index)
-    builder.emit(
-        node,
-        kind,
-        dict(zip(names, value.shape, strict=True)),
-        [builder.tensor(value, axes)]
-        + [builder.tensor(other, broadcast_axes(other.shape, names, value.shape)) for other in others],
-        [builder.tensor(output, axes)],
-        flops,
-        code=value.code,
-    )
+    inputs = [builder.tensor(value, axes)]
+    inputs += [builder.tensor(other, broadcast_axes(other.shape, names, value.shape)) for other in others]
+    dims = dict(zip(names, value.shape, strict=True))
+    builder.emit(node, kind, dims, inputs, [builder.tensor(o, axes) for o in outputs], flops, code=value.code)
 
 
 def reduce(node: Node, builder: Builder) -> None:
-    """Reductions over given axes (attribute or second input), and ArgMax, ArgMin, CumSum."""
+    """Reductions over given axes (attribute or second input), and ArgMax, ArgMin, CumSum, CumProd."""
     value = builder.value(node, 0)
-    if node.op_type == "CumSum":
-        _same_shape(node, builder, "reduce", REDUCTIONS["CumSum"])
+    if node.op_type.startswith("Cum"):
+        output = builder.put(node, value.shape, value.code)
+        emit_alike(node, builder, "reduce", REDUCTIONS[node.op_type], [output])
         return
     if node.op_type in ("ArgMax", "ArgMin"):
         axes_given: tuple[int, ...] = (node.int("axis", 0),)
@@ -191,16 +242,19 @@ def reduce(node: Node, builder: Builder) -> None:
         axes_given = tuple(range(value.rank))
     reduced = {builder.position(node, axis_given, value.rank) for axis_given in axes_given} if value.rank else set()
     code = format_code("int64") if node.op_type.startswith("Arg") else value.code
-    _emit_reduction(node, builder, value, reduced, code, bool(node.int("keepdims", 1)))
+    if node.op_type == "ReduceSumInteger":
+        code = format_code("int32")
+    emit_reduction(node, builder, value, reduced, code, bool(node.int("keepdims", 1)))
 
 
 def global_pool(node: Node, builder: Builder) -> None:
     """Global pooling: a reduction over the spatial axes that keeps them."""
     value = builder.value(node, 0)
-    _emit_reduction(node, builder, value, set(range(2, value.rank)), value.code, keep=True)
+    emit_reduction(node, builder, value, set(range(2, value.rank)), value.code, keep=True)
 
 
-def _emit_reduction(node: Node, builder: Builder, value: Value, reduced: set[int], code: int, keep: bool) -> None:
+def emit_reduction(node: Node, builder: Builder, value: Value, reduced: set[int], code: int, keep: bool) -> None:
+    """Emit a reduction over the given positions."""
     names = index_names(value.rank)
     positions = [p for p in range(value.rank) if keep or p not in reduced]
     output = builder.put(node, [1 if p in reduced else value.shape[p] for p in positions], code)

@@ -1,4 +1,4 @@
-"""Handlers of matrix products, convolutions and pools."""
+"""Handlers of matrix products: plain, transposed, with an epilogue, of integers."""
 
 from __future__ import annotations
 
@@ -8,149 +8,195 @@ from workloads.errors import WorkloadError
 from workloads.formats import format_code
 from workloads.onnx.builder import Builder, Node, Value, broadcast_axes, plain
 from workloads.onnx.elementwise import broadcast_shape
-from workloads.operator import Axis, axis
+from workloads.onnx.epilogue import activate
+from workloads.operator import Axis
 
-__all__ = ["conv", "gemm", "matmul", "matmul_integer", "pool"]
+__all__ = [
+    "emit_gemm",
+    "emit_matmul",
+    "fused_gemm",
+    "fused_matmul",
+    "gemm",
+    "gemm_fast_gelu",
+    "matmul",
+    "matmul_integer",
+]
 
 
 def matmul(node: Node, builder: Builder) -> None:
     """MatMul with NumPy broadcasting: dims b0.., m, n, k."""
     a, b = builder.value(node, 0), builder.value(node, 1)
-    _emit_matmul(node, builder, a, b, code=builder.pair_format(a, b), out=a.code)
+    output = builder.put(node, matmul_shape(node, a.shape, b.shape), a.code)
+    emit_matmul(node, builder, a, b, output, code=builder.pair_format(a, b))
 
 
 def matmul_integer(node: Node, builder: Builder) -> None:
-    """MatMulInteger: int8 operands, int32 result; zero points ride along."""
+    """MatMulInteger: int8 operands (int16 in MatMulInteger16), int32 result; zero points ride along."""
     a, b = builder.value(node, 0), builder.value(node, 1)
-    _emit_matmul(node, builder, a, b, code=format_code("int8"), out=format_code("int32"))
+    output = builder.put(node, matmul_shape(node, a.shape, b.shape), format_code("int32"))
+    emit_matmul(node, builder, a, b, output, code=builder.pair_format(a, b))
 
 
-def _emit_matmul(node: Node, builder: Builder, a: Value, b: Value, code: int, out: int) -> None:
-    if not a.rank or not b.rank:
-        raise WorkloadError(f"node {node.name!r} (MatMul): a scalar operand, shapes {a.shape} and {b.shape}")
-    a_shape = a.shape if a.rank > 1 else (1, *a.shape)
-    b_shape = b.shape if b.rank > 1 else (*b.shape, 1)
-    if a_shape[-1] != b_shape[-2]:
+def fused_matmul(node: Node, builder: Builder) -> None:
+    """FusedMatMul (TransposeMatMul, FusedMatMulActivation): operands may be transposed; the scale alpha is free.
+
+    With transBatchA the rows are the first axis, before the batch: [rows, batch.., k].
+    """
+    a, b = builder.value(node, 0), builder.value(node, 1)
+    orders = (_order(node, a, "A"), _order(node, b, "B"))
+    logical = [tuple(value.shape[i] for i in order) for value, order in zip((a, b), orders, strict=True)]
+    shape = matmul_shape(node, logical[0], logical[1])
+    code = builder.pair_format(a, b)
+    function = node.text("activation")
+    start = len(builder.operators)
+    if not function:
+        emit_matmul(node, builder, a, b, builder.put(node, shape, a.code), code=code, orders=orders)
+        return
+    product = builder.inner(node, "product", shape, a.code)
+    emit_matmul(node, builder, a, b, product, code=code, orders=orders, suffix=":product")
+    activate(node, builder, product, function)
+    builder.fuse(node, start)
+
+
+def _order(node: Node, value: Value, letter: str) -> tuple[int, ...]:
+    """Give the order of a stored operand's axes that makes it [batch.., rows, columns]."""
+    order = list(range(value.rank))
+    if node.int(f"transBatch{letter}") and value.rank > 2:
+        order = [*order[1:-1], order[0], order[-1]]
+    if node.int(f"trans{letter}") and value.rank > 1:
+        order[-2:] = order[:-3:-1]
+    return tuple(order)
+
+
+def gemm_fast_gelu(node: Node, builder: Builder) -> None:
+    """GemmFastGelu: a product, its bias and the activation function in one kernel."""
+    a, b = builder.value(node, 0), builder.value(node, 1)
+    start = len(builder.operators)
+    product = builder.inner(node, "product", matmul_shape(node, a.shape, b.shape), a.code)
+    emit_matmul(
+        node, builder, a, b, product, code=builder.pair_format(a, b), bias=builder.optional(node, 2), suffix=":product"
+    )
+    activate(node, builder, product, "FastGelu")
+    builder.fuse(node, start)
+
+
+def matmul_shape(node: Node, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    """Give the shape of a product.
+
+    Raises:
+        WorkloadError: The operands do not fit each other.
+    """
+    if not a or not b:
+        raise WorkloadError(f"node {node.name!r} ({node.op_type}): a scalar operand, shapes {a} and {b}")
+    if a[-1] != b[-2 if len(b) > 1 else -1]:
         raise WorkloadError(
-            f"node {node.name!r} (MatMul): inner sizes differ, {a.shape} x {b.shape}; "
+            f"node {node.name!r} ({node.op_type}): inner sizes differ, {a} x {b}; "
             "check the sizes given for the symbolic dims"
         )
-    batch = broadcast_shape(node, [a_shape[:-2], b_shape[:-2]]) if a.rank > 2 or b.rank > 2 else ()
-    names = tuple(f"b{position}" for position in range(len(batch)))
-    dims = dict(zip(names, batch, strict=True)) | {"m": a_shape[-2], "n": b_shape[-1], "k": a_shape[-1]}
+    batch = broadcast_shape(node, [a[:-2], b[:-2]]) if len(a) > 2 or len(b) > 2 else ()
+    return (*batch, *(a[-2:-1] if len(a) > 1 else ()), *(b[-1:] if len(b) > 1 else ()))
+
+
+def emit_matmul(
+    node: Node,
+    builder: Builder,
+    a: Value,
+    b: Value,
+    output: Value,
+    *,
+    code: int,
+    bias: Value | None = None,
+    orders: tuple[Sequence[int], Sequence[int]] | None = None,
+    suffix: str = "",
+) -> None:
+    """Emit a product over b0.., m, n, k; the operands' shapes are known to fit (`matmul_shape`).
+
+    Args:
+        node: The node.
+        builder: The state of the load.
+        a: [batch.., m, k] or [k].
+        b: [batch.., k, n] or [k].
+        output: The result.
+        code: Arithmetic format.
+        bias: Vector [n] that is read; its additions are not counted.
+        orders: For each operand, the order of its stored axes that makes it so; by default they are.
+        suffix: Of the operator's name; then its op type is MatMul.
+    """
+    a_shape = a.shape if orders is None else tuple(a.shape[i] for i in orders[0])
+    b_shape = b.shape if orders is None else tuple(b.shape[i] for i in orders[1])
+    matrix = (len(a_shape) > 1) + (len(b_shape) > 1)
+    batch = output.shape[: output.rank - matrix]
+    names = tuple([f"b{position}" for position in range(len(batch))])
     m, n, k = plain("m"), plain("n"), plain("k")
-    a_axes = (*broadcast_axes(a_shape[:-2], names, batch), m, k) if a.rank > 1 else (k,)
-    b_axes = (*broadcast_axes(b_shape[:-2], names, batch), k, n) if b.rank > 1 else (k,)
-    out_shape = (*batch, *((a_shape[-2],) if a.rank > 1 else ()), *((b_shape[-1],) if b.rank > 1 else ()))
-    out_axes = (*map(plain, names), *((m,) if a.rank > 1 else ()), *((n,) if b.rank > 1 else ()))
-    output = builder.put(node, out_shape, out)
+    dims = dict(zip(names, batch, strict=True))
+    dims |= {"m": a_shape[-2] if len(a_shape) > 1 else 1, "n": b_shape[-1] if len(b_shape) > 1 else 1}
+    dims["k"] = a_shape[-1]
+    a_axes = (*broadcast_axes(a_shape[:-2], names, batch), m, k) if len(a_shape) > 1 else (k,)
+    b_axes = (*broadcast_axes(b_shape[:-2], names, batch), k, n) if len(b_shape) > 1 else (k,)
+    if orders is not None:
+        a_axes, b_axes = _stored(a_axes, orders[0]), _stored(b_axes, orders[1])
+    written = (*map(plain, names), *((m,) if len(a_shape) > 1 else ()), *((n,) if len(b_shape) > 1 else ()))
     inputs = [builder.tensor(a, a_axes), builder.tensor(b, b_axes)]
-    builder.emit(node, "matmul", dims, inputs, [builder.tensor(output, out_axes)], 2, code=code)
+    if bias is not None:
+        inputs.append(builder.tensor(bias, broadcast_axes(bias.shape, ("n",), (dims["n"],))))
+    op_type = "MatMul" if suffix else ""
+    outputs = [builder.tensor(output, written)]
+    builder.emit(node, "matmul", dims, inputs, outputs, 2, code=code, suffix=suffix, op_type=op_type)
+
+
+def _stored(axes: Sequence[Axis], order: Sequence[int]) -> tuple[Axis, ...]:
+    """Put axes back into the order in which they are stored."""
+    return tuple(axes[order.index(position)] for position in range(len(order)))
 
 
 def gemm(node: Node, builder: Builder) -> None:
     """Gemm: alpha A B + beta C with optional transposes; C is read, its additions are not counted."""
     a, b = builder.value(node, 0), builder.value(node, 1)
+    output = builder.put(node, gemm_shape(node, a, b), a.code)
+    emit_gemm(node, builder, a, b, builder.optional(node, 2), output, builder.pair_format(a, b))
+
+
+def fused_gemm(node: Node, builder: Builder) -> None:
+    """FusedGemm: the same with an activation function in its kernel."""
+    function = node.text("activation")
+    if not function:
+        gemm(node, builder)
+        return
+    a, b = builder.value(node, 0), builder.value(node, 1)
+    start = len(builder.operators)
+    product = builder.inner(node, "product", gemm_shape(node, a, b), a.code)
+    emit_gemm(node, builder, a, b, builder.optional(node, 2), product, builder.pair_format(a, b), ":product")
+    activate(node, builder, product, function)
+    builder.fuse(node, start)
+
+
+def gemm_shape(node: Node, a: Value, b: Value) -> tuple[int, int]:
+    """Give the shape of a product of matrices that may be transposed.
+
+    Raises:
+        WorkloadError: They are no matrices, or do not fit each other.
+    """
     if a.rank != 2 or b.rank != 2:
-        raise WorkloadError(f"node {node.name!r} (Gemm): needs matrices, got shapes {a.shape} and {b.shape}")
-    m_size, k_size = a.shape[::-1] if node.int("transA") else a.shape
-    kb_size, n_size = b.shape[::-1] if node.int("transB") else b.shape
-    if k_size != kb_size:
-        raise WorkloadError(f"node {node.name!r} (Gemm): inner sizes differ, {a.shape} x {b.shape}")
+        raise WorkloadError(f"node {node.name!r} ({node.op_type}): needs matrices, got shapes {a.shape} and {b.shape}")
+    m, k = a.shape[::-1] if node.int("transA") else a.shape
+    kb, n = b.shape[::-1] if node.int("transB") else b.shape
+    if k != kb:
+        raise WorkloadError(f"node {node.name!r} ({node.op_type}): inner sizes differ, {a.shape} x {b.shape}")
+    return m, n
+
+
+def emit_gemm(
+    node: Node, builder: Builder, a: Value, b: Value, c: Value | None, output: Value, code: int, suffix: str = ""
+) -> None:
+    """Emit the product of matrices whose shapes are known to fit (`gemm_shape`)."""
     m, n, k = plain("m"), plain("n"), plain("k")
-    output = builder.put(node, (m_size, n_size), a.code)
     inputs = [
         builder.tensor(a, (k, m) if node.int("transA") else (m, k)),
         builder.tensor(b, (n, k) if node.int("transB") else (k, n)),
     ]
-    bias = builder.optional(node, 2)
-    if bias is not None:
-        inputs.append(builder.tensor(bias, broadcast_axes(bias.shape, ("m", "n"), (m_size, n_size))))
-    dims = {"m": m_size, "n": n_size, "k": k_size}
-    builder.emit(node, "matmul", dims, inputs, [builder.tensor(output, (m, n))], 2, code=builder.pair_format(a, b))
-
-
-def conv(node: Node, builder: Builder) -> None:
-    """Conv of any rank, grouped, strided, dilated, padded: dims b, g, m, c, p0.., r0..; footprints are exact."""
-    x, w = builder.value(node, 0), builder.value(node, 1)
-    rank = x.rank - 2
-    if rank < 1 or w.rank != x.rank:
-        raise WorkloadError(f"node {node.name!r} (Conv): input {x.shape} and weight {w.shape} do not fit each other")
-    groups = node.int("group", 1)
-    filters, channels = w.shape[0] // groups, w.shape[1]
-    if channels * groups != x.shape[1]:
-        raise WorkloadError(
-            f"node {node.name!r} (Conv): {x.shape[1]} input channels, but the weight {w.shape} "
-            f"in {groups} group(s) takes {channels * groups}"
-        )
-    kernel = node.ints("kernel_shape", w.shape[2:])
-    sizes, windows = _windows(node, x.shape[2:], kernel)
-    grouped = groups > 1
-    dims = {"b": x.shape[0]} | ({"g": groups} if grouped else {}) | {"m": filters, "c": channels}
-    dims |= {f"p{i}": size for i, size in enumerate(sizes)} | {f"r{i}": size for i, size in enumerate(kernel)}
-    in_channel = axis((channels, "g"), "c") if grouped else plain("c")
-    out_channel = axis((filters, "g"), "m") if grouped else plain("m")
-    spatial = [plain(f"p{i}") for i in range(rank)]
-    output = builder.put(node, (x.shape[0], w.shape[0], *sizes), x.code)
-    inputs = [
-        builder.tensor(x, (plain("b"), in_channel, *windows)),
-        builder.tensor(w, (out_channel, plain("c"), *(plain(f"r{i}") for i in range(rank)))),
-    ]
-    bias = builder.optional(node, 2)
-    if bias is not None:
-        inputs.append(builder.tensor(bias, (out_channel,)))
-    code = builder.pair_format(x, w)
-    builder.emit(
-        node, "conv", dims, inputs, [builder.tensor(output, (plain("b"), out_channel, *spatial))], 2, code=code
-    )
-
-
-def pool(node: Node, builder: Builder) -> None:
-    """MaxPool and AveragePool: one FLOP per point of the window."""
-    x = builder.value(node, 0)
-    kernel = node.ints("kernel_shape")
-    sizes, windows = _windows(node, x.shape[2:], kernel)
-    dims = {"b": x.shape[0], "c": x.shape[1]} | {f"p{i}": size for i, size in enumerate(sizes)}
-    dims |= {f"r{i}": size for i, size in enumerate(kernel)}
-    outer = (plain("b"), plain("c"))
-    output = builder.put(node, (*x.shape[:2], *sizes), x.code)
-    if len(node.outputs) > 1 and node.outputs[1]:  # MaxPool's indices: for unpooling, unused at inference
-        builder.put(node, output.shape, format_code("int64"), 1)
-    axes = (*outer, *(plain(f"p{i}") for i in range(len(sizes))))
-    builder.emit(
-        node, "pool", dims, [builder.tensor(x, (*outer, *windows))], [builder.tensor(output, axes)], 1, code=x.code
-    )
-
-
-def _windows(node: Node, extents: Sequence[int], kernel: Sequence[int]) -> tuple[list[int], list[Axis]]:
-    """Give output sizes and input axes of a sliding window.
-
-    Source: ONNX operator specification, Conv and MaxPool (auto_pad, ceil_mode).
-    """
-    rank = len(extents)
-    strides = node.ints("strides", (1,) * rank)
-    dilations = node.ints("dilations", (1,) * rank)
-    pads = node.ints("pads", (0,) * (2 * rank))
-    mode = node.attributes.get("auto_pad", b"NOTSET")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
-    sizes, windows = [], []
-    for i in range(rank):
-        reach = dilations[i] * (kernel[i] - 1) + 1
-        before, after = pads[i], pads[i + rank]
-        if mode.startswith("SAME"):
-            size = -(-extents[i] // strides[i])
-            total = max((size - 1) * strides[i] + reach - extents[i], 0)
-            before = total // 2 if mode == "SAME_UPPER" else total - total // 2
-        else:
-            span = extents[i] + (0 if mode == "VALID" else before + after) - reach
-            size = (-(-span // strides[i]) if node.int("ceil_mode") else span // strides[i]) + 1
-            if node.int("ceil_mode") and (size - 1) * strides[i] >= extents[i] + before:
-                size -= 1  # a window must start inside the input or its left padding
-        if size < 1:
-            raise WorkloadError(
-                f"node {node.name!r} ({node.op_type}): a window of {reach} does not fit an input of {extents[i]} "
-                f"with padding {before}+{after}; check the sizes given for the symbolic dims"
-            )
-        sizes.append(size)
-        windows.append(axis((strides[i], f"p{i}"), (dilations[i], f"r{i}"), offset=-before, extent=extents[i]))
-    return sizes, windows
+    if c is not None:
+        inputs.append(builder.tensor(c, broadcast_axes(c.shape, ("m", "n"), output.shape)))
+    dims = {"m": output.shape[0], "n": output.shape[1], "k": a.shape[0 if node.int("transA") else 1]}
+    op_type = "Gemm" if suffix else ""
+    outputs = [builder.tensor(output, (m, n))]
+    builder.emit(node, "matmul", dims, inputs, outputs, 2, code=code, suffix=suffix, op_type=op_type)
