@@ -7,6 +7,7 @@ from hwmodels.roofline import RooflineDevice
 from hwmodels.schema import DeviceSpec
 from hwmodels.specs import load, names, read_spec
 from hwmodels.step import Device, Step
+from hwmodels.trends import project, refit
 from hwmodels.units import format_si, parse_quantity
 from hwmodels.writing import write_spec
 
@@ -28,6 +29,8 @@ __all__ = [
     "load",
     "names",
     "parse_quantity",
+    "project",
     "read_spec",
+    "refit",
     "write_spec",
 ]

@@ -68,6 +68,8 @@ def build_device(spec: DeviceSpec, origin: str) -> RooflineDevice:
         fuses=tuple(spec.kernels.fuses),
         exploits=() if spec.sparsity is None else tuple(spec.sparsity.speedup),
         efficiency=_efficiencies(spec, origin),
+        year=_year(spec, origin),
+        interconnect_bytes_per_s=0.0 if spec.interconnect is None else spec.interconnect.bandwidth,
         sources=_citations(spec),
     )
 
@@ -156,6 +158,15 @@ def _share(spec: DeviceSpec, origin: str) -> float:
     return share
 
 
+def _year(spec: DeviceSpec, origin: str) -> float:
+    """Give the year of release; 0: not stated."""
+    if spec.release is None:
+        return 0.0
+    if not 1990 <= spec.release.year <= 2100:
+        raise SpecError(f"{origin}: field release.year: found {spec.release.year:g}; it is a year, such as 2022")
+    return spec.release.year
+
+
 def _efficiencies(spec: DeviceSpec, origin: str) -> dict[str, float]:
     factors = {} if spec.efficiency is None else dict(spec.efficiency.factor)
     for name, factor in factors.items():
@@ -177,6 +188,8 @@ def _citations(spec: DeviceSpec) -> dict[str, Citation]:
         "power": spec.power,
         "kernels": spec.kernels,
         "efficiency": spec.efficiency,
+        "release": spec.release,
+        "interconnect": spec.interconnect,
     }
     return {
         name: Citation(table.source, table.origin, table.note, tuple(table.disagreements))

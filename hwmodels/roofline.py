@@ -72,6 +72,8 @@ class RooflineDevice:
         efficiency: Factors on the compute peak by op type: kernels known to reach less.
         cores: Cores of a CPU; 0: not stated.
         threads: Threads that the ceilings were measured with; 0: not stated.
+        year: When it came out, or the year it is projected to; 0: not stated.
+        interconnect_bytes_per_s: Bandwidth to other devices, both directions together [B/s]; 0: not stated.
         clock_scale: Clock relative to nominal.
         bandwidth_scale: DRAM bandwidth relative to nominal.
         sources: Citation of each group of numbers.
@@ -98,6 +100,8 @@ class RooflineDevice:
     efficiency: Mapping[str, float] = field(default_factory=dict)
     cores: int = 0
     threads: int = 0
+    year: float = 0.0
+    interconnect_bytes_per_s: float = 0.0
     clock_scale: Num = 1.0
     bandwidth_scale: Num = 1.0
     sources: Mapping[str, Citation] = field(default_factory=dict)

@@ -14,12 +14,14 @@ __all__ = [
     "ArithmeticEnergy",
     "DeviceSpec",
     "Efficiency",
+    "Interconnect",
     "Kernels",
     "Launch",
     "Matrix",
     "Memory",
     "MemoryEnergy",
     "Power",
+    "Release",
     "Source",
     "Sparsity",
     "Table",
@@ -156,6 +158,21 @@ class Efficiency(Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Release(Table):
+    """When the device came out: what `hwmodels.project` counts years from."""
+
+    year: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interconnect(Table):
+    """What joins devices; the bandwidth is the total of both directions."""
+
+    name: str
+    bandwidth: Annotated[float, Unit("B/s")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSpec:
     """A device file."""
 
@@ -180,3 +197,5 @@ class DeviceSpec:
     sparsity: Sparsity | None = None
     vector_peaks: VectorPeaks | None = None
     efficiency: Efficiency | None = None
+    release: Release | None = None
+    interconnect: Interconnect | None = None
