@@ -104,3 +104,20 @@ def difference(ours: NDArray[Any], theirs: Any) -> float:
     wanted = np.asarray(theirs.detach())
     assert ours.shape == wanted.shape
     return float(np.abs(ours - wanted).max())
+
+
+def step_feeds(config: Mapping[str, Any], prefill: Mapping[str, NDArray[Any]], tokens: int) -> Arrays:
+    """Turn what a prefill of `tokens` tokens has kept into the caches of a decode step that adds one more."""
+    feeds = {}
+    for item in written(config, Phase(name="decode")).inputs():
+        if not item.startswith("past_"):
+            continue
+        kept = prefill["present_" + item.removeprefix("past_")]
+        if "cross" in item:
+            feeds[item] = kept
+            continue
+        axis = 3 if "key" in item else 2
+        room = [(0, 1 if position == axis else 0) for position in range(4)]
+        assert kept.shape[axis] == tokens
+        feeds[item] = np.pad(kept, room, constant_values=np.nan)  # the step must overwrite it
+    return feeds

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workloads.errors import WorkloadError, nearest
-from workloads.zoo import bert, gpt2, llama, neox, opt, t5
+from workloads.zoo import bart, bert, gpt2, llama, neox, opt, t5
 from workloads.zoo.graph import GraphWriter
 from workloads.zoo.phase import Phase, PhaseName
 
@@ -35,6 +35,7 @@ _ENCODER: tuple[PhaseName, ...] = ("encode",)
 _BOTH: tuple[PhaseName, ...] = ("encode", "prefill", "decode")
 
 FAMILIES: dict[str, Family] = {
+    **dict.fromkeys(bart.MODEL_TYPES, Family(bart.read, bart.write, _BOTH)),
     **dict.fromkeys(bert.MODEL_TYPES, Family(bert.read, bert.write, _ENCODER)),
     **dict.fromkeys(gpt2.MODEL_TYPES, Family(gpt2.read, gpt2.write, _DECODER)),
     **dict.fromkeys(llama.MODEL_TYPES, Family(llama.read, llama.write, _DECODER)),

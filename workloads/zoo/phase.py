@@ -84,7 +84,7 @@ class Cache:
         return self._kept(f"{name}_{layer}", new, 1, (1, self._total(None), width), 2, None)
 
     def cross_keys(self, layer: int, new: str, groups: int, width: int, source: int | str) -> str:
-        """Give the keys [b, kv, d, s] of an encoder's output; a decode step reads what the prefill made of it (`new`)."""
+        """Give the keys [b, kv, d, s] of an encoder's output: a prefill makes them (`new`), a step reads them."""
         return self._fixed(f"cross_key_{layer}", new, groups, (groups, width, source))
 
     def cross_values(self, layer: int, new: str, groups: int, width: int, source: int | str) -> str:

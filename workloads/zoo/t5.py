@@ -112,7 +112,7 @@ def buckets(count: int, distance: int, *, both_sides: bool) -> list[int]:
         >>> buckets(8, 8, both_sides=False)
         [7, 7, 6, 6, 5, 4, 3, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0]
 
-    Source: Raffel et al. 2020, section 2.1; rounding in fp32 as in its code (mesh transformer, relative position bucket).
+    Source: Raffel et al. 2020, section 2.1; rounded in fp32 as in its code (mesh transformer).
     """
     side = count // 2 if both_sides else count
     exact = side // 2
@@ -130,9 +130,9 @@ def buckets(count: int, distance: int, *, both_sides: bool) -> list[int]:
 def write(g: GraphWriter, model: T5, phase: Phase) -> None:
     """Write one phase.
 
-    "encode": `input_ids`, `attention_mask` [b, l] to `last_hidden_state`. "prefill": target tokens `input_ids` [b, l] with
-    `encoder_output` [b, source, width] and `encoder_attention_mask` [b, source] to `logits` and both caches. "decode": one
-    token and its `position`, the mask, and both caches.
+    "encode": `input_ids`, `attention_mask` [b, l] to `last_hidden_state`. "prefill": target tokens `input_ids` [b, l],
+    `encoder_output` [b, source, width] and `encoder_attention_mask` [b, source] to `logits` and both caches. "decode":
+    one token and its `position`, the mask, and both caches.
     """
     if phase.name == "encode":
         _encoder(g, model)
