@@ -244,26 +244,37 @@ def reduce(node: Node, builder: Builder) -> None:
     code = format_code("int64") if node.op_type.startswith("Arg") else value.code
     if node.op_type == "ReduceSumInteger":
         code = format_code("int32")
-    emit_reduction(node, builder, value, reduced, code, bool(node.int("keepdims", 1)))
+    keep = bool(node.int("keepdims", 1))
+    output = builder.put(node, _reduced(value, reduced, keep), code)
+    emit_reduction(node, builder, value, reduced, output, keep)
 
 
 def global_pool(node: Node, builder: Builder) -> None:
     """Global pooling: a reduction over the spatial axes that keeps them."""
     value = builder.value(node, 0)
-    emit_reduction(node, builder, value, set(range(2, value.rank)), value.code, keep=True)
+    reduced = set(range(2, value.rank))
+    output = builder.put(node, _reduced(value, reduced, keep=True), value.code)
+    emit_reduction(node, builder, value, reduced, output, keep=True)
 
 
-def emit_reduction(node: Node, builder: Builder, value: Value, reduced: set[int], code: int, keep: bool) -> None:
+def emit_reduction(
+    node: Node, builder: Builder, value: Value, reduced: set[int], output: Value, keep: bool, suffix: str = ""
+) -> None:
     """Emit a reduction over the given positions."""
     names = index_names(value.rank)
     positions = [p for p in range(value.rank) if keep or p not in reduced]
-    output = builder.put(node, [1 if p in reduced else value.shape[p] for p in positions], code)
     builder.emit(
         node,
         "reduce",
         dict(zip(names, value.shape, strict=True)),
         [builder.tensor(value, [plain(name) for name in names])],
         [builder.tensor(output, [axis(extent=1) if p in reduced else plain(names[p]) for p in positions])],
-        REDUCTIONS[node.op_type],
+        REDUCTIONS.get(node.op_type, 1.0),
         code=value.code,
+        suffix=suffix,
     )
+
+
+def _reduced(value: Value, reduced: set[int], keep: bool) -> list[int]:
+    """Give the shape of a reduction."""
+    return [1 if p in reduced else extent for p, extent in enumerate(value.shape) if keep or p not in reduced]

@@ -40,7 +40,13 @@ def activate(node: Node, builder: Builder, value: Value, function: str, added: V
 
 
 def requantize(
-    node: Node, builder: Builder, sums: Value, output: Value, scales: Sequence[int], channel: int = -1
+    node: Node,
+    builder: Builder,
+    sums: Value,
+    output: Value,
+    scales: Sequence[int],
+    channel: int = -1,
+    flops: float = _REQUANTIZE,
 ) -> None:
     """Emit the scaling of a product's int32 sums.
 
@@ -51,6 +57,7 @@ def requantize(
         output: The result.
         scales: Which inputs are scales and zero points.
         channel: The axis along which scales of more than one value lie.
+        flops: Per value; by default of the way to 8 bits.
     """
     names = index_names(sums.rank)
     axes = [plain(name) for name in names]
@@ -63,6 +70,6 @@ def requantize(
                 builder.tensor(scale, [axes[channel]] if along else [axis(extent=extent) for extent in scale.shape])
             )
     builder.emit(
-        node, "convert", dict(zip(names, sums.shape, strict=True)), inputs, [builder.tensor(output, axes)], _REQUANTIZE,
+        node, "convert", dict(zip(names, sums.shape, strict=True)), inputs, [builder.tensor(output, axes)], flops,
         code=sums.code, suffix=":requantize", op_type="Requantize",
     )  # fmt: skip

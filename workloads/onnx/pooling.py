@@ -3,49 +3,53 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from workloads.formats import format_code
-from workloads.onnx.builder import Builder, Node, index_names, plain
+from workloads.onnx.builder import Builder, Node, Value, index_names, plain
 from workloads.onnx.windows import windows
-from workloads.operator import axis
+from workloads.operator import Axis, axis
 
-__all__ = ["col2im", "max_unpool", "nhwc_pool", "pool"]
+__all__ = ["PoolingNest", "col2im", "max_unpool", "pool", "pooling_nest"]
 
 _FLOPS = {"LpPool": 2.0}
 """Per point of the window: LpPool takes a power and adds; the others compare or add."""
 
 
-def pool(node: Node, builder: Builder) -> None:
-    """MaxPool, AveragePool and LpPool."""
-    _emit_pool(node, builder, channels_last=False)
+@dataclass(frozen=True, slots=True)
+class PoolingNest:
+    """The loop nest of a sliding pool: dims b, c, p0.. (positions), r0.. (window); axes of what it reads and writes."""
+
+    dims: dict[str, int]
+    read: tuple[Axis, ...]
+    written: tuple[Axis, ...]
+    shape: tuple[int, ...]
 
 
-def nhwc_pool(node: Node, builder: Builder) -> None:
-    """NhwcMaxPool: the same with the channels last."""
-    _emit_pool(node, builder, channels_last=True)
-
-
-def _emit_pool(node: Node, builder: Builder, channels_last: bool) -> None:
-    x = builder.value(node, 0)
+def pooling_nest(node: Node, x: Value, channels_last: bool = False) -> PoolingNest:
+    """Give the nest of a pool with the node's window."""
     kernel = node.ints("kernel_shape")
-    extents = x.shape[1:-1] if channels_last else x.shape[2:]
-    sizes, reach = windows(node, extents, kernel)
+    sizes, reach = windows(node, x.shape[1:-1] if channels_last else x.shape[2:], kernel)
     batch, channel = plain("b"), plain("c")
     places = [plain(f"p{i}") for i in range(len(sizes))]
+    dims = {"b": x.shape[0], "c": x.shape[-1] if channels_last else x.shape[1]}
+    dims |= {f"p{i}": size for i, size in enumerate(sizes)} | {f"r{i}": size for i, size in enumerate(kernel)}
     if channels_last:
         shape = (x.shape[0], *sizes, x.shape[-1])
-        read, written = (batch, *reach, channel), (batch, *places, channel)
-    else:
-        shape = (*x.shape[:2], *sizes)
-        read, written = (batch, channel, *reach), (batch, channel, *places)
-    dims = {"b": x.shape[0], "c": shape[-1] if channels_last else shape[1]}
-    dims |= {f"p{i}": size for i, size in enumerate(sizes)} | {f"r{i}": size for i, size in enumerate(kernel)}
-    outputs = [builder.put(node, shape, x.code)]
+        return PoolingNest(dims, (batch, *reach, channel), (batch, *places, channel), shape)
+    return PoolingNest(dims, (batch, channel, *reach), (batch, channel, *places), (*x.shape[:2], *sizes))
+
+
+def pool(node: Node, builder: Builder) -> None:
+    """MaxPool, AveragePool, LpPool; NhwcMaxPool with the channels last."""
+    x = builder.value(node, 0)
+    nest = pooling_nest(node, x, channels_last=node.op_type.startswith("Nhwc"))
+    outputs = [builder.put(node, nest.shape, x.code)]
     if node.has(1):  # MaxPool's indices, for MaxUnpool
-        outputs.append(builder.put(node, shape, format_code("int64"), 1))
-    results = [builder.tensor(output, written) for output in outputs]
+        outputs.append(builder.put(node, nest.shape, format_code("int64"), 1))
+    results = [builder.tensor(output, nest.written) for output in outputs]
     flops = _FLOPS.get(node.op_type, 1.0)
-    builder.emit(node, "pool", dims, [builder.tensor(x, read)], results, flops, code=x.code)
+    builder.emit(node, "pool", nest.dims, [builder.tensor(x, nest.read)], results, flops, code=x.code)
 
 
 def max_unpool(node: Node, builder: Builder) -> None:

@@ -1,24 +1,21 @@
-"""Handlers of quantized graphs: Q/DQ, dynamic quantization, block-quantized matrix products."""
+"""Handlers of conversions in quantized graphs: QuantizeLinear, DequantizeLinear, dynamic quantization."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-
-from workloads.formats import FORMATS, format_code, integer_code
+from workloads.formats import FORMATS, format_code
 from workloads.onnx.builder import Builder, Node, Value, broadcast_axes, index_names, plain
 from workloads.onnx.dtypes import code_of_onnx
-from workloads.onnx.products import matmul
 from workloads.operator import axis
 
-__all__ = ["dequantize_linear", "dynamic_quantize", "matmul_nbits", "quantize_linear"]
+__all__ = ["dequantize_linear", "dynamic_quantize", "quantize_linear"]
 
 
 def dequantize_linear(node: Node, builder: Builder) -> None:
     """DequantizeLinear: of a stored weight, the work that turns it into floats; of an activation, a conversion."""
     value, scale = builder.value(node, 0), builder.value(node, 1)
     zero = builder.optional(node, 2)
-    output = builder.put(node, value.shape, scale.code)
+    number = node.int("output_dtype")
+    output = builder.put(node, value.shape, code_of_onnx(number, node.name) if number else scale.code)
     if value.constant:
         extra = sum(other.size * FORMATS[other.code].bits for other in (scale, zero) if other is not None)
         output.root, output.bits, output.stored = value.root, value.bits, value.stored
@@ -63,47 +60,3 @@ def _emit_conversion(node: Node, builder: Builder, value: Value, outputs: list[V
     builder.emit(
         node, "convert", dims, tensors, results, flops, code=value.code if not value.constant else outputs[0].code
     )
-
-
-def matmul_nbits(node: Node, builder: Builder) -> None:
-    """MatMulNBits: a matrix product whose weight is stored in blocks of 2, 4 or 8 bits, one scale per block.
-
-    The weight is described as a plain [k, n] matrix of its true width, with scales and zero points as overhead. With
-    accuracy level 4 the kernel quantizes activations per block and multiplies in int8; else it unpacks to floats.
-
-    Source: ONNX Runtime contributed operators, com.microsoft.MatMulNBits.
-    """
-    a, packed, scales = (builder.value(node, index) for index in range(3))
-    k, n, block = node.int("K"), node.int("N"), node.int("block_size")
-    bits = node.int("bits", 4)
-    true_bits = packed.bits if packed.stored != packed.code else float(bits)
-    overhead = scales.size * FORMATS[scales.code].bits
-    zero = builder.optional(node, 3)
-    if zero is not None:
-        packed_zero = FORMATS[zero.code].kind in ("int", "uint")
-        overhead += n * math.ceil(k / block) * bits if packed_zero else zero.size * FORMATS[zero.code].bits
-    weight = Value(
-        f"{packed.name}:matrix",
-        (k, n),
-        a.code,
-        constant=True,
-        root=packed.root,
-        bits=true_bits,
-        overhead_bits=overhead / (k * n),
-        stored=int(integer_code(int(true_bits))),
-        chain=() if node.int("accuracy_level") == 4 else (node.name,),
-    )
-    builder.values[weight.name] = weight
-    start = len(builder.operators)
-    matmul(Node(node.name, "MatMul", "", (node.inputs[0], weight.name), node.outputs, {}), builder)
-    bias = builder.optional(node, 5)
-    for index in range(start, len(builder.operators)):
-        product = builder.operators[index]
-        if product.kind == "matmul":
-            extra = () if bias is None else (builder.tensor(bias, [plain("n")]),)
-            code = product.format if weight.chain else format_code("int8")
-            builder.operators[index] = replace(
-                product, op_type=node.op_type, inputs=product.inputs + extra, format=code
-            )
-        else:  # the dequantization inside the kernel: no node of its own
-            builder.operators[index] = replace(product, nodes=())
