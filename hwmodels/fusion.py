@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from hwmodels.step import Step
-from workloads.operator import Operator
+from workloads.operator import FREE_KINDS, Operator
 from workloads.workload import Workload
 
 __all__ = ["FUSIONS", "PRODUCTS", "is_weight_conversion", "plan_steps"]
@@ -59,7 +59,7 @@ def plan_steps(workload: Workload, fuses: Collection[str]) -> tuple[Step, ...]:
     leader = _leaders(workload, fuses)
     members: dict[str, list[Operator]] = {}
     for op in workload.operators:
-        if op.kind != "view":
+        if op.kind not in FREE_KINDS:
             members.setdefault(leader.get(op.name, op.name), []).append(op)
     if all(len(ops) == 1 for ops in members.values()):
         return tuple(_single(op, fuses) for (op,) in members.values())

@@ -14,15 +14,16 @@ from workloads.errors import (
 )
 from workloads.formats import FORMATS, Format, arithmetic_format, format_code, integer_code
 from workloads.liveness import activation_peak_bytes, peak_bytes
-from workloads.onnx.loader import load_onnx
+from workloads.onnx.loader import load_onnx, load_program
 from workloads.onnx.measured import weight_table
 from workloads.operator import PATTERNS, Axis, Operator, Tensor, axis, pattern_code
-from workloads.workload import Program, Workload
+from workloads.workload import Choice, Program, Workload
 
 __all__ = [
     "FORMATS",
     "PATTERNS",
     "Axis",
+    "Choice",
     "DseError",
     "Format",
     "MappingError",
@@ -44,6 +45,7 @@ __all__ = [
     "format_code",
     "integer_code",
     "load_onnx",
+    "load_program",
     "pattern_code",
     "peak_bytes",
     "weight_table",

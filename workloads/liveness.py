@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 
 from workloads.identity import dims_identity, tensor_identity
 from workloads.operator import Num, Operator, Tensor, is_batch
-from workloads.workload import Workload
+from workloads.workload import Program, Workload
 
-__all__ = ["activation_peak_bytes", "peak_bytes"]
+__all__ = ["activation_peak_bytes", "live_bytes", "peak_bytes"]
 
 
-def peak_bytes(workload: Workload, on_chip: Collection[str] = (), kernels: Iterable[Collection[str]] = ()) -> Num:
+def peak_bytes(
+    workload: Workload | Program, on_chip: Collection[str] = (), kernels: Iterable[Collection[str]] = ()
+) -> Num:
     """Give the peak memory of one execution: all weights, plus the largest sum of live activations [B].
 
-    A view shares the buffer of its input. Inputs live from the start; outputs live to the end.
+    A view shares the buffer of its input. Inputs live from the start; outputs live to the end. Of a program: the
+    weights of all parts, each once, plus the largest part, with what its caller keeps.
 
     Args:
         workload: Its numbers may be batches of shape (n_points,).
@@ -29,9 +33,22 @@ def peak_bytes(workload: Workload, on_chip: Collection[str] = (), kernels: Itera
 
 
 def activation_peak_bytes(
-    workload: Workload, on_chip: Collection[str] = (), kernels: Iterable[Collection[str]] = ()
+    workload: Workload | Program, on_chip: Collection[str] = (), kernels: Iterable[Collection[str]] = ()
 ) -> Num:
     """Give the largest sum of activations (and KV cache) that are live at once [B]."""
+    if isinstance(workload, Program):
+        none: Num = 0.0
+        return reduce(_larger, [activation_peak_bytes(part, on_chip, kernels) for _, part in workload], none)
+    held = sum(workload.held.values())
+    on_chip = {*on_chip, *workload.held} if workload.held else on_chip
+    return _peak_inside(workload, on_chip, kernels) + held
+
+
+def _larger(a: Num, b: Num) -> Num:
+    return np.maximum(a, b) if is_batch(a) or is_batch(b) else max(a, b)
+
+
+def _peak_inside(workload: Workload, on_chip: Collection[str], kernels: Iterable[Collection[str]]) -> Num:
     buffer_of = _buffers(workload.operators)
     if any(is_batch(op.count) and op.inputs and op.inputs[0].role != "weight" for op in workload.operators):
         return _mixed_peak_bytes(workload, buffer_of, on_chip, kernels)
@@ -97,7 +114,7 @@ class _LiveSet:
             total: Num = scalar
             for key, count in live:
                 total = total + (self.batches[key] if count == 1 else count * self.batches[key])
-            largest = np.maximum(largest, total) if is_batch(largest) or is_batch(total) else max(largest, total)
+            largest = _larger(largest, total)
         return largest
 
 
@@ -198,6 +215,34 @@ def _frees(workload: Workload, buffer_of: dict[str, str], kernels: Iterable[Coll
         if root not in kept:
             frees[position].append(root)
     return frees
+
+
+def live_bytes(
+    workload: Workload, name: str, ended: Collection[str] = (), collected: Collection[str] = ()
+) -> dict[str, float]:
+    """Give the buffers of a scalar workload that stay in memory while one operator runs, with their sizes [B].
+
+    What the operator reads for the last time, and what it writes, are not among them.
+
+    Args:
+        workload: The workload.
+        name: Of the operator: a loop, say.
+        ended: Tensors that stay though the operator is their last reader.
+        collected: Results of the operator that are there from its start and fill up.
+    """
+    buffer_of = _buffers(workload.operators)
+    position = next(index for index, op in enumerate(workload.operators) if op.name == name)
+    stays = {buffer_of[tensor] for tensor in (*workload.outputs, *ended) if tensor in buffer_of}
+    for op in workload.operators[position + 1 :]:
+        stays |= {buffer_of[tensor.name] for tensor in op.inputs if tensor.name in buffer_of}
+    stays -= {tensor.name for tensor in workload.operators[position].outputs} - set(collected)
+    stays |= set(collected)
+    sizes: dict[str, Num] = {
+        root: tensor.stored_bytes(op.dims) for root, (tensor, op) in _outside(workload.operators, buffer_of).items()
+    }
+    for op in workload.operators[: position + 1]:
+        sizes |= {t.name: t.stored_bytes(op.dims) for t in op.outputs if buffer_of.get(t.name) == t.name}
+    return {root: float(size) for root, size in sizes.items() if root in stays}
 
 
 def _size_identity(tensor: Tensor, dims: Mapping[str, Num]) -> Hashable:

@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 from workloads.errors import WorkloadError
 from workloads.formats import Code, format_code
 
-__all__ = ["PATTERNS", "Axis", "Num", "Operator", "Role", "Tensor", "axis", "is_batch", "pattern_code"]
+__all__ = ["FREE_KINDS", "PATTERNS", "Axis", "Num", "Operator", "Role", "Tensor", "axis", "is_batch", "pattern_code"]
 
 Num = float | NDArray[Any]
 """One value, or a batch of design points: shape (n_points,)."""
 
 Role = Literal["weight", "activation", "kv_cache"]
+
+FREE_KINDS = frozenset({"view", "control"})
+"""Kinds that cost nothing: a view shares memory; control stands for bodies that are other operators or workloads."""
 
 PATTERNS: tuple[str, ...] = ("dense", "unstructured", "1:4", "2:4", "block", "dense_and_sparse")
 """Sparsity patterns; `Tensor.pattern` is a code into this table."""
@@ -228,7 +231,7 @@ class Operator:
     Attributes:
         name: Unique in the workload.
         op_type: What the source calls it: an ONNX op type, or the name of a collapsed chain.
-        kind: matmul, conv, softmax, norm, gelu, elementwise, reduce, gather, move, view, convert.
+        kind: matmul, conv, softmax, norm, gelu, elementwise, reduce, gather, move, view, control, convert.
         block: Where it sits, by structure: "layer.3.ffn.up".
         nodes: Names of the ONNX nodes that it stands for.
         dims: The loop nest: dim name to size.
@@ -267,7 +270,7 @@ class Operator:
 
     def dram_bytes(self) -> Num:
         """Give the least bytes of one execution: every input read once, every output written once [B]."""
-        if self.kind == "view":
+        if self.kind in FREE_KINDS:
             return 0.0
         read = {tensor.name: tensor for tensor in reversed(self.inputs)}  # x * x reads x once
         return sum(tensor.bytes(self.dims) for tensor in (*read.values(), *self.outputs))

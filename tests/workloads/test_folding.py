@@ -31,7 +31,7 @@ def folded(op_type: str, inputs: list[Array | None], opset: int = 17, **attribut
     (proto,) = model.graph.node
     known = {item.name: get_attribute_value(item) for item in proto.attribute}
     node = Node(proto.name, op_type, "", tuple(proto.input), tuple(proto.output), known)
-    return fold(node, inputs, proto, opset)
+    return fold(node, inputs)
 
 
 def assert_folds_like_the_runtime(op_type: str, inputs: list[Array | None], opset: int = 17, **attributes: Any) -> None:

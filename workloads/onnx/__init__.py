@@ -1,7 +1,9 @@
 """ONNX files to workloads."""
 
 from workloads.onnx.builder import Builder, Node, Value
-from workloads.onnx.loader import BITS_KEY, load_onnx, named_nodes
+from workloads.onnx.constants import BITS_KEY
+from workloads.onnx.loader import load_onnx, load_program
 from workloads.onnx.registry import HANDLERS, Handler
+from workloads.onnx.scope import named_nodes
 
-__all__ = ["BITS_KEY", "HANDLERS", "Builder", "Handler", "Node", "Value", "load_onnx", "named_nodes"]
+__all__ = ["BITS_KEY", "HANDLERS", "Builder", "Handler", "Node", "Value", "load_onnx", "load_program", "named_nodes"]

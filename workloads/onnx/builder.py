@@ -136,10 +136,11 @@ class Builder:
     folder: Path | None = None
     parent: Builder | None = None
     level: int = 0
+    mark: str = ""
 
     def inside(self, *, apart: bool) -> Builder:
         """Give the builder of a body: with the same values, and with the same operators or, apart, with its own."""
-        inner = Builder(self.opset, self.values, folder=self.folder, parent=self, level=self.level + 1)
+        inner = Builder(self.opset, self.values, folder=self.folder, parent=self, level=self.level + 1, mark=self.mark)
         if not apart:
             inner.operators, inner.folded = self.operators, self.folded
             inner.groups, inner.converted = self.groups, self.converted
@@ -162,7 +163,7 @@ class Builder:
             ) from None
         if value.items is not None:
             raise WorkloadError(
-                f"node {node.name!r} ({node.op_type}): its input {node.inputs[index]!r} is a sequence and not a tensor; "
+                f"node {node.name!r} ({node.op_type}): its input {node.inputs[index]!r} is a sequence, no tensor; "
                 "run onnx.checker on the model"
             )
         return value
@@ -245,11 +246,11 @@ class Builder:
             overhead_bits=value.overhead_bits,
         )  # fmt: skip
         floats = Tensor(
-            name=f"{value.root}:dequantized", axes=axes, bits=FORMATS[value.code].bits, format=value.code
+            name=f"{value.root}:dequantized{self.mark}", axes=axes, bits=FORMATS[value.code].bits, format=value.code
         )  # fmt: skip
         self.operators.append(
             Operator(
-                name=f"{value.root}:dequantize",
+                name=f"{value.root}:dequantize{self.mark}",
                 op_type="DequantizeLinear",
                 kind="convert",
                 dims=dict(zip(names, value.shape, strict=True)),

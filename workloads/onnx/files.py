@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -80,12 +80,14 @@ def _parsed(path: Path, name: str) -> onnx.ModelProto:
     except PermissionError:
         raise WorkloadError(f"{name}: may not be read; check its permissions") from None
     except (DecodeError, ValueError) as error:
-        raise WorkloadError(f"{name}: not an ONNX file, or a truncated one ({error}); export or copy it again") from None
+        raise WorkloadError(
+            f"{name}: not an ONNX file, or a truncated one ({error}); export or copy it again"
+        ) from None
     except OSError as error:
         raise WorkloadError(f"{name!a}: cannot be read ({error.strerror}); give the path of an .onnx file") from None
 
 
-def node_lists(model: onnx.ModelProto) -> Iterator[tuple[onnx.GraphProto | None, Iterable[onnx.NodeProto]]]:
+def node_lists(model: onnx.ModelProto) -> Iterator[tuple[onnx.GraphProto | None, Collection[onnx.NodeProto]]]:
     """Give every list of nodes, those of bodies and functions too, with its graph (None: a function's).
 
     Raises:

@@ -16,12 +16,12 @@ __all__ = [
     "MAX_EXECUTIONS",
     "MAX_FILE_BYTES",
     "MAX_INLINED",
+    "MAX_KEPT_BYTES",
     "MAX_POINTS",
     "MAX_UNROLLED",
     "MAX_UNROLLED_ASKED",
     "MAX_VALUES",
     "check_shape",
-    "shown",
 ]
 
 MAX_AXES = 64
@@ -48,10 +48,11 @@ MAX_INLINED = 30_000
 MAX_UNROLLED = 30_000
 """Nodes that loops whose shapes change from trip to trip may add, where the file alone decides the trips: a second."""
 
-MAX_UNROLLED_ASKED = 1_000_000
-"""The same where the caller gives the number of trips, and so has asked for the work: half a minute."""
+MAX_UNROLLED_ASKED = 200_000
+"""The same where the caller gives the number of trips, and so has asked for the work: ten seconds and 300 MB."""
 
-_LONGEST_NAME = 120
+MAX_KEPT_BYTES = 1 << 27
+"""Data of folded arrays that are larger than a shape; beyond it they are known by their shape alone [B]."""
 
 
 def check_shape(shape: Sequence[int], where: str) -> None:
@@ -79,16 +80,3 @@ def check_shape(shape: Sequence[int], where: str) -> None:
             f"{where}: shape {tuple(shape)} has more values than any runtime can count (2^63 - 1); "
             "the file is damaged, or a symbolic dim was given an impossible size"
         )
-
-
-def shown(name: object) -> str:
-    """Give a name from a file for a message: quoted, on one line, and never longer than a line.
-
-    Example:
-        >>> shown("a\\nb"), shown("a" * 500)[-23:]
-        ("'a\\\\nb'", "aaaa... (500 characters)'")
-    """
-    text = str(name)
-    if len(text) > _LONGEST_NAME:
-        text = f"{text[:_LONGEST_NAME]}... ({len(text)} characters)"
-    return repr(text)

@@ -1,0 +1,171 @@
+"""Values that are known before run time: stored tensors, constants in nodes, shapes; data only where they are small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workloads.errors import WorkloadError
+from workloads.formats import FORMATS, format_code, integer_code
+from workloads.onnx.builder import Builder, Node, Value
+from workloads.onnx.dtypes import code_of_onnx
+from workloads.onnx.files import external_location, read_external
+from workloads.onnx.folding import LIMIT
+from workloads.onnx.limits import check_shape
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["BITS_KEY", "SOURCES", "known_value", "stored_sparse", "stored_value"]
+
+BITS_KEY = "dse.bits"
+"""Initializer metadata: the true width of values that sit in a wider container [bit]."""
+
+_SMALL = 1024
+_INTEGERS = {6, 7, 9, 2, 3}
+_STRING = 8
+
+
+def stored_value(tensor: onnx.TensorProto, name: str, folder: Path | None, level: int = 0) -> Value:
+    """Describe a stored tensor; read its data only where it is small and may carry a shape.
+
+    Args:
+        tensor: An initializer, or the tensor of a Constant.
+        name: Edge name.
+        folder: Where its external data may lie; None: nowhere.
+        level: How many bodies deep it is stored.
+
+    Raises:
+        WorkloadError: Its shape, element type, data or metadata make no sense.
+    """
+    shape = tuple(tensor.dims)
+    check_shape(shape, f"initializer {tensor.name!r}")
+    code = code_of_onnx(tensor.data_type, f"initializer {tensor.name!r}")
+    value = Value(name, shape, code, constant=True, role="weight", level=level)
+    external = external_location(tensor) is not None
+    if not external:
+        _check_data(tensor, value)
+    if value.size <= (LIMIT if tensor.data_type in _INTEGERS else _SMALL) and tensor.data_type != _STRING:
+        value.data = _data(tensor, folder, external)
+    for entry in tensor.metadata_props:
+        if entry.key == BITS_KEY:
+            value.bits, value.stored = _true_width(entry.value, tensor.name)
+    return value
+
+
+def _check_data(tensor: onnx.TensorProto, value: Value) -> None:
+    """Refuse a shape of more (or, in raw data, other) values than the file holds."""
+    if tensor.HasField("raw_data"):
+        fits = len(tensor.raw_data) == -(-value.size * FORMATS[value.code].bits // 8)
+    else:
+        lists = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data)
+        packed = max(1, 8 // FORMATS[value.code].bits)
+        fits = value.size <= packed * max(len(tensor.string_data), *map(len, lists))
+    if not fits and tensor.data_type != _STRING:
+        raise WorkloadError(
+            f"initializer {tensor.name!r}: its data do not fit its shape {value.shape} and element type "
+            f"{tensor.data_type}; the file was cut or changed: export the model again"
+        )
+
+
+def _data(tensor: onnx.TensorProto, folder: Path | None, external: bool) -> NDArray[Any] | None:
+    """Read the values of a small tensor; None where external data is not there."""
+    import onnx
+    from onnx import numpy_helper
+
+    if external:
+        raw = None if folder is None else read_external(tensor, folder)
+        if raw is None:
+            return None
+        tensor = onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type, raw_data=raw)
+    try:
+        return numpy_helper.to_array(tensor)
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise WorkloadError(
+            f"initializer {tensor.name!r}: its data do not fit its shape {tuple(tensor.dims)} and element type "
+            f"{tensor.data_type} ({error}); export the model again"
+        ) from None
+
+
+def _true_width(text: str, name: str) -> tuple[float, int]:
+    try:
+        return float(int(text)), int(integer_code(int(text)))
+    except ValueError:
+        raise WorkloadError(
+            f"initializer {name!r}: metadata {BITS_KEY!r} is {text!r}; it must be a whole number of bits"
+        ) from None
+
+
+def stored_sparse(sparse: onnx.SparseTensorProto, name: str, level: int = 0) -> Value:
+    """Describe a sparse initializer by its dense shape: runtimes unpack it when they load a model."""
+    shape = tuple(sparse.dims)
+    check_shape(shape, f"sparse initializer {name!r}")
+    code = code_of_onnx(sparse.values.data_type, f"sparse initializer {name!r}")
+    return Value(name, shape, code, constant=True, role="weight", level=level)
+
+
+def known_value(name: str, array: Any, computed: bool = False) -> Value:
+    """Describe a folded array."""
+    from onnx.helper import np_dtype_to_tensor_dtype
+
+    code = code_of_onnx(int(np_dtype_to_tensor_dtype(array.dtype)), name)
+    return Value(name, array.shape, code, data=array, constant=True, role="weight", computed=computed)
+
+
+def _constant(node: Node, builder: Builder) -> None:
+    name, attributes = node.outputs[0], node.attributes
+    if "value" in attributes:
+        builder.values[name] = stored_value(attributes["value"], name, builder.folder, builder.level)
+        return
+    if "sparse_value" in attributes:
+        builder.values[name] = stored_sparse(attributes["sparse_value"], name, builder.level)
+        return
+    for key, dtype in (("value_int", np.int64), ("value_ints", np.int64), ("value_float", np.float32),
+                       ("value_floats", np.float32)):  # fmt: skip
+        if key in attributes:
+            builder.values[name] = known_value(name, np.asarray(attributes[key], dtype=dtype))
+            return
+    strings = attributes.get("value_strings")
+    shape = () if strings is None else (len(strings),)
+    builder.put(node, shape, format_code("string"), constant=True, role="weight")
+
+
+def _constant_of_shape(node: Node, builder: Builder) -> None:
+    shape = builder.known(node, 0, "shape").ravel().tolist()
+    fill = node.attributes.get("value")
+    array: Any = np.zeros(1, np.float32)
+    code = format_code("fp32")
+    if fill is not None:
+        filled = stored_value(fill, node.name, builder.folder)
+        array, code = filled.data, filled.code
+    computed = builder.value(node, 0).computed
+    value = builder.put(node, shape, code, constant=True, role="weight", computed=computed)
+    if value.size <= _SMALL and array is not None and array.size:
+        value.data = np.full(shape, array.ravel()[0], array.dtype)
+
+
+def _shape(node: Node, builder: Builder) -> None:
+    value = builder.value(node, 0)
+    start, end = node.int("start"), node.int("end", value.rank)
+    shape = value.shape[slice(start, end)] if "start" in node.attributes or "end" in node.attributes else value.shape
+    computed = not value.constant or value.computed
+    builder.values[node.outputs[0]] = known_value(node.outputs[0], np.asarray(shape, dtype=np.int64), computed)
+
+
+def _size(node: Node, builder: Builder) -> None:
+    value = builder.value(node, 0)
+    computed = not value.constant or value.computed
+    builder.values[node.outputs[0]] = known_value(node.outputs[0], np.asarray(value.size, dtype=np.int64), computed)
+
+
+SOURCES: dict[str, Callable[[Node, Builder], None]] = {
+    "Constant": _constant,
+    "ConstantOfShape": _constant_of_shape,
+    "Shape": _shape,
+    "Size": _size,
+}
+"""Op types that make constants of what is known about a graph, not of the data in it."""

@@ -1,0 +1,122 @@
+"""The state of one load: what the caller gave, what bounds it, and what was found on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from workloads.errors import WorkloadError
+from workloads.onnx.builder import Builder, Node
+from workloads.onnx.limits import MAX_KEPT_BYTES
+from workloads.onnx.registry import Handler, refusal
+from workloads.onnx.scope import Scope
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["CALL", "BudgetError", "Load", "Part", "Special"]
+
+
+class BudgetError(WorkloadError):
+    """Loops ask for more nodes than may be visited."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A body that becomes a workload of its own.
+
+    Attributes:
+        name: Path of the body.
+        builder: What its walk made.
+        node: The control operator in the caller's workload.
+        executions: Expected executions per execution of the caller.
+        inputs: Edges that the caller sets: carried values, slices, the number of the trip.
+        borrowed: Edges of the caller that the body reads.
+        outputs: Edges that the caller takes.
+        collected: Edges of the caller that fill up from trip to trip.
+        branch: "then" or "else" where it is one of two exclusive alternatives, else empty.
+    """
+
+    name: str
+    builder: Builder
+    node: str
+    executions: float
+    inputs: tuple[str, ...]
+    borrowed: tuple[str, ...]
+    outputs: tuple[str, ...]
+    collected: tuple[str, ...] = ()
+    branch: str = ""
+
+
+@dataclass(slots=True)
+class Load:
+    """One load (it changes while the graph is walked; that is its purpose).
+
+    Attributes:
+        model: Name of the model, for messages.
+        special: Op types whose nodes hold or call other nodes: how to walk them.
+        extra: The caller's handlers.
+        free: Op types that the caller counts as free.
+        functions: Functions of the model by domain, name and overload.
+        visits: Nodes that may still be visited.
+        kept_bytes: Folded data that may still be kept [B].
+        apart: Bodies that run at random, or often, become parts of their own; else only one workload is wanted.
+        probabilities: By If node: of its then-branch.
+        trips: By Loop node: expected trips.
+        used: Nodes for which one of them was needed.
+        undecided: Nodes for which one of them is missing, and what.
+        parts: The bodies, in order.
+        unknown: Nodes without a handler, with their op types.
+    """
+
+    model: str
+    special: Mapping[str, Special]
+    extra: Mapping[str, Handler] = field(default_factory=dict)
+    free: frozenset[str] = frozenset()
+    functions: Mapping[tuple[str, str, str], onnx.FunctionProto] = field(default_factory=dict)
+    visits: int = 0
+    kept_bytes: int = MAX_KEPT_BYTES
+    apart: bool = False
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    trips: Mapping[str, float] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    undecided: dict[str, str] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
+    unknown: dict[str, str] = field(default_factory=dict)
+
+    def found(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Give what was found to be missing so far, to come back to it with `forget`."""
+        return dict(self.undecided), dict(self.unknown)
+
+    def forget(self, found: tuple[dict[str, str], dict[str, str]]) -> None:
+        """Forget what was found since, in a walk whose result is not used."""
+        self.undecided, self.unknown = found
+
+    def refuse_unknown(self) -> None:
+        """Raise one error that lists all nodes without a handler.
+
+        Raises:
+            WorkloadError: There are some.
+        """
+        if not self.unknown:
+            return
+        by_type: dict[str, list[str]] = {}
+        for name, op_type in self.unknown.items():
+            by_type.setdefault(op_type, []).append(name)
+        listed = "; ".join(
+            f"{op_type} ({len(nodes)}: {', '.join(nodes[:3])}{', ...' if len(nodes) > 3 else ''}){refusal(op_type)}"
+            for op_type, nodes in sorted(by_type.items())
+        )
+        raise WorkloadError(
+            f"{self.model}: no handler for {listed}. Two ways out: describe the op with a handler "
+            "(load_onnx(..., extra_ops={'OpType': handler}), --extra-ops FILE.py), or count it as free, with the "
+            "shape of its first input (free_ops=['OpType'], --free-ops OpType)"
+        )
+
+
+Special = Callable[[Node, "onnx.NodeProto", Builder, Scope, Load], None]
+"""Walks what a node holds or calls, and puts the node's output values."""
+
+CALL = ""
+"""Key of `Load.special` for calls of the model's own functions."""
