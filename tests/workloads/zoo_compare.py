@@ -39,7 +39,7 @@ def shake(model: Any, seed: int = 0) -> None:
     random = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for value in model.parameters():
-            spread = 0.2 if value.dim() < 2 else 0.05
+            spread = 0.2 if value.dim() < 2 else 0.02
             value += spread * torch.randn(value.shape, generator=random)
         for name, value in model.named_buffers():
             if name.endswith("running_mean"):

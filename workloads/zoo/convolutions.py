@@ -24,7 +24,7 @@ def convolution(
     c_out: int,
     kernel: Sequence[int],
     *,
-    stride: int = 1,
+    stride: int | Sequence[int] = 1,
     padding: int | Sequence[int] | str = 0,
     dilation: int = 1,
     groups: int = 1,
@@ -39,7 +39,7 @@ def convolution(
         c_in: Input channels.
         c_out: Output channels.
         kernel: Size of the window, one number per axis.
-        stride: Of every axis.
+        stride: Of every axis, or one number per axis.
         padding: Zeros on both sides of every axis; or first all beginnings, then all ends; or "same": as many as make
             the output as long as the input divided by the stride, the odd one at the end.
         dilation: Of every axis.
@@ -53,11 +53,12 @@ def convolution(
 
 
 def _window(
-    kernel: Sequence[int], stride: int, padding: int | Sequence[int] | str, dilation: int, groups: int
+    kernel: Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int] | str, dilation: int, groups: int
 ) -> dict[str, Any]:
     """Give the attributes of an ONNX Conv."""
     axes = len(kernel)
-    found: dict[str, Any] = {"kernel_shape": list(kernel), "strides": [stride] * axes, "group": groups}
+    found: dict[str, Any] = {"kernel_shape": list(kernel), "group": groups}
+    found["strides"] = [stride] * axes if isinstance(stride, int) else list(stride)
     if dilation != 1:
         found["dilations"] = [dilation] * axes
     if isinstance(padding, str):
@@ -88,7 +89,7 @@ def convolution_norm(
     *,
     eps: float,
     folded: bool = False,
-    stride: int = 1,
+    stride: int | Sequence[int] = 1,
     padding: int | Sequence[int] | str = 0,
     dilation: int = 1,
     groups: int = 1,
@@ -118,10 +119,10 @@ def convolution_norm(
     weight, norm = g.path(f"{names[0]}.weight"), g.path(names[1])
 
     def scaled(state: State) -> NDArray[Any]:
-        return state[weight] * _scale(state, norm, eps).reshape(-1, *[1] * (len(kernel) + 1))
+        return np.asarray(state[weight] * _scale(state, norm, eps).reshape(-1, *[1] * (len(kernel) + 1)))
 
     def shifted(state: State) -> NDArray[Any]:
-        return state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * _scale(state, norm, eps)
+        return np.asarray(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * _scale(state, norm, eps))
 
     inputs = (
         g.parameter(f"{names[0]}.weight", (c_out, c_in // groups, *kernel), scaled),

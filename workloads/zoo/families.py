@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workloads.errors import WorkloadError, nearest
-from workloads.zoo import bart, bert, gpt2, llama, neox, opt, t5
+from workloads.zoo import bart, bert, gpt2, llama, mobilenet, neox, opt, resnet, t5, vit
 from workloads.zoo.graph import GraphWriter
 from workloads.zoo.phase import Phase, PhaseName
 
@@ -39,9 +39,12 @@ FAMILIES: dict[str, Family] = {
     **dict.fromkeys(bert.MODEL_TYPES, Family(bert.read, bert.write, _ENCODER)),
     **dict.fromkeys(gpt2.MODEL_TYPES, Family(gpt2.read, gpt2.write, _DECODER)),
     **dict.fromkeys(llama.MODEL_TYPES, Family(llama.read, llama.write, _DECODER)),
+    **dict.fromkeys(mobilenet.MODEL_TYPES, Family(mobilenet.read, mobilenet.write, _ENCODER)),
     **dict.fromkeys(neox.MODEL_TYPES, Family(neox.read, neox.write, _DECODER)),
     **dict.fromkeys(opt.MODEL_TYPES, Family(opt.read, opt.write, _DECODER)),
+    **dict.fromkeys(resnet.MODEL_TYPES, Family(resnet.read, resnet.write, _ENCODER)),
     **dict.fromkeys(t5.MODEL_TYPES, Family(t5.read, t5.write, _BOTH)),
+    **dict.fromkeys(vit.MODEL_TYPES, Family(vit.read, vit.write, _ENCODER)),
 }
 """Hugging Face's `model_type` to family."""
 
