@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwmodels.cost import Cost
+from hwmodels.cost import Cost, larger
 from hwmodels.records import Demand, add_demands
 from hwmodels.roofline import RooflineDevice
 from hwmodels.step import Device, Step, merge_steps
 from workloads.errors import SpecError
 from workloads.liveness import activation_peak_bytes
-from workloads.operator import Operator, is_batch
+from workloads.operator import Num, Operator, is_batch
 from workloads.workload import Program, Workload
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def evaluate(work: Workload | Program, device: Device, *, enforce_capacity: bool
 
     Returns:
         Its `peak_bytes` counts all weights and the largest set of live activations; tensors that stay on chip inside
-        a fused step need no memory.
+        a fused step need no memory. A program holds the weights of all its parts, and the activations of one at a time.
 
     Example:
         >>> import hwmodels
@@ -51,8 +52,11 @@ def evaluate(work: Workload | Program, device: Device, *, enforce_capacity: bool
         (4.89, 4259840.0)
     """
     if isinstance(work, Program):
-        parts = [weight * evaluate(part, device) for weight, part in work]
-        cost = reduce(Cost.__add__, parts, Cost())
+        costs = [evaluate(part, device) for _, part in work]
+        total = reduce(Cost.__add__, [weight * cost for (weight, _), cost in zip(work, costs, strict=True)], Cost())
+        weights = work.weight_bytes()
+        live = reduce(larger, [cost.peak_bytes - cost.weight_bytes for cost in costs], _NOTHING)
+        cost = replace(total, peak_bytes=weights + live, weight_bytes=weights)
     else:
         steps = device.plan(work)
         on_chip = frozenset[str]().union(*[step.resident for step in steps if step.resident])
@@ -61,6 +65,9 @@ def evaluate(work: Workload | Program, device: Device, *, enforce_capacity: bool
         peak = weights + activation_peak_bytes(work, on_chip, kernels)
         cost = replace(device.total(merge_steps(steps)), peak_bytes=peak, weight_bytes=weights)
     return _bounded(cost, device) if enforce_capacity else cost
+
+
+_NOTHING: Num = 0.0
 
 
 def fits(cost: Cost, device: Device) -> Any:
@@ -86,11 +93,11 @@ def _bounded(cost: Cost, device: Device) -> Cost:
     return cost if fitting else replace(cost, latency_s=cost.latency_s + math.inf, energy_j=cost.energy_j + math.inf)
 
 
-def largest_batch(load: Callable[[int], Workload], device: Device, limit: int = 1 << 40) -> int:
+def largest_batch(load: Callable[[int], Workload | Program], device: Device, limit: int = 1 << 40) -> int:
     """Find the largest batch size whose peak memory is within the device's DRAM, by doubling and bisection.
 
     Args:
-        load: Gives the workload at a batch size.
+        load: Gives the workload or program at a batch size.
         device: Where it must fit.
         limit: Largest batch size to try.
 
@@ -158,8 +165,10 @@ class OperatorCost:
     share: float
 
 
-def breakdown(workload: Workload, device: RooflineDevice) -> pd.DataFrame:
+def breakdown(workload: Workload | Program, device: RooflineDevice) -> pd.DataFrame:
     """Give one row per operator, in order: see `OperatorCost`. Latencies and energies add up to `evaluate`'s.
+
+    Of a program, the rows of every part, as often as it runs in the mean; steps are numbered through.
 
     Raises:
         SpecError: The workload or the device holds a batch of design points.
@@ -176,7 +185,7 @@ def breakdown(workload: Workload, device: RooflineDevice) -> pd.DataFrame:
     return pandas.DataFrame([asdict(row) for row in breakdown_records(workload, device)], columns=columns)
 
 
-def breakdown_records(workload: Workload, device: RooflineDevice) -> tuple[OperatorCost, ...]:
+def breakdown_records(workload: Workload | Program, device: RooflineDevice) -> tuple[OperatorCost, ...]:
     """Give the rows of `breakdown` without pandas.
 
     Raises:
@@ -192,13 +201,41 @@ def breakdown_records(workload: Workload, device: RooflineDevice) -> tuple[Opera
         >>> row.bound, row.intensity
         ('memory', 0.125)
     """
+    rows = _program_rows(workload, device) if isinstance(workload, Program) else _rows(workload, device)
+    total = sum(row.latency_s for row in rows)
+    return tuple(replace(row, share=row.latency_s / total if total else 0.0) for row in rows)
+
+
+def _program_rows(program: Program, device: RooflineDevice) -> list[OperatorCost]:
+    """Give the rows of all parts; where two parts have an operator of one name, the part's name goes before it."""
+    names = Counter(op.name for _, part in program for op in part.operators)
+    rows: list[OperatorCost] = []
+    for weight, part in program:
+        if is_batch(weight):
+            raise SpecError(f"{program.name}: a breakdown is of one design point, and its weights are a batch")
+        first = 1 + max((row.step for row in rows), default=-1)
+        for row in _rows(part, device):
+            times = float(weight)
+            rows.append(
+                replace(
+                    row,
+                    name=row.name if names[row.name] == 1 else f"{part.name}: {row.name}",
+                    step=row.step + first if row.step >= 0 else -1,
+                    flops=times * row.flops,
+                    dram_bytes=times * row.dram_bytes,
+                    latency_s=times * row.latency_s,
+                    energy_j=times * row.energy_j,
+                )
+            )
+    return rows
+
+
+def _rows(workload: Workload, device: RooflineDevice) -> list[OperatorCost]:
     found: dict[str, OperatorCost] = {}
     for position, step in enumerate(device.plan(workload)):
         for row in _step_rows(step, position, device):
             found[row.name] = row
-    total = sum(row.latency_s for row in found.values())
-    rows = [found.get(op.name) or _view_row(op) for op in workload.operators]
-    return tuple(replace(row, share=row.latency_s / total if total else 0.0) for row in rows)
+    return [found.get(op.name) or _view_row(op) for op in workload.operators]
 
 
 def _step_rows(step: Step, position: int, device: RooflineDevice) -> list[OperatorCost]:

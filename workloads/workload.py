@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,6 +185,11 @@ class Program:
 
     def __iter__(self) -> Iterator[tuple[Num, Workload]]:
         return iter(self.parts)
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """Operators of all parts, counted as often as they run in the mean; names may repeat."""
+        return tuple(replace(op, count=op.count * weight) for weight, work in self.parts for op in work.operators)
 
     @property
     def bindings(self) -> Mapping[str, int]:

@@ -6,14 +6,14 @@ import runpy
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from workloads.errors import DseError, SpaceError, WorkloadError, nearest
 
 if TYPE_CHECKING:
     from hwmodels import RooflineDevice
     from workloads.onnx.registry import Handler
-    from workloads.workload import Workload
+    from workloads.workload import Program, Workload
 
 __all__ = [
     "ModelSource",
@@ -23,12 +23,13 @@ __all__ = [
     "measured_here",
     "model_path",
     "parse_bind",
+    "parse_expected",
     "whole_number",
 ]
 
 
-# Parameters of `load_onnx`, which takes the sizes beside them.
-_TAKEN = ("source", "extra_ops", "free_ops", "missing_weights", "weights", "structure")
+# Parameters of `load_onnx` and `load_program`, which take the sizes beside them.
+_TAKEN = ("source", "extra_ops", "free_ops", "missing_weights", "weights", "structure", "probabilities", "trips")
 
 
 def parse_bind(texts: Collection[str]) -> dict[str, int]:
@@ -54,6 +55,35 @@ def parse_bind(texts: Collection[str]) -> dict[str, int]:
             raise WorkloadError(f"--bind gives {name!r} twice: {sizes[name]} and {size}; give one size")
         sizes[name] = int(size)
     return sizes
+
+
+def parse_expected(texts: Collection[str], option: str) -> dict[str, float]:
+    """Read what is expected of control flow nodes: "NODE=NUMBER", once per node.
+
+    Args:
+        texts: What was typed.
+        option: Where, for the message.
+
+    Example:
+        >>> parse_expected(["/decoder/If_3=0.25"], "--probability")
+        {'/decoder/If_3': 0.25}
+
+    Raises:
+        WorkloadError: Not NODE=NUMBER, or a node is given twice.
+    """
+    found: dict[str, float] = {}
+    for text in texts:
+        name, equals, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = float("nan")
+        if not name or not equals or value != value:
+            raise WorkloadError(f"{option} {text!r} is not NODE=NUMBER; write {option} if_1=0.5")
+        if name in found:
+            raise WorkloadError(f"{option} gives {name!r} twice: {found[name]:g} and {value:g}; give one number")
+        found[name] = value
+    return found
 
 
 def _is_whole(text: str) -> bool:
@@ -159,6 +189,8 @@ class ModelSource:
         free_ops: Op types that count as free.
         weights: Whether external data must be there.
         measure: Whether to measure what the weights really store.
+        probabilities: By If node: of its then-branch.
+        trips: By Loop node: expected trips.
     """
 
     path: Path
@@ -167,16 +199,32 @@ class ModelSource:
     free_ops: Collection[str] = ()
     weights: bool = True
     measure: bool = False
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    trips: Mapping[str, float] = field(default_factory=dict)
 
     def load(self, batch: int | None = None) -> Workload:
         """Load the workload, with another batch size if one is given."""
         from workloads.onnx import load_onnx
 
-        missing: Literal["error", "allow"] = "error" if self.weights else "allow"
+        return load_onnx(self.path, **self._options(batch))
+
+    def load_work(self, batch: int | None = None) -> Workload | Program:
+        """Load the program, if there are probabilities or trips, else the workload."""
+        from workloads.onnx import load_program
+
+        if not self.probabilities and not self.trips:
+            return self.load(batch)
+        return load_program(self.path, probabilities=self.probabilities, trips=self.trips, **self._options(batch))
+
+    def _options(self, batch: int | None) -> dict[str, Any]:
         sizes = dict(self.bind) if batch is None else {**self.bind, self.batch_name(): batch}
-        options: dict[str, Any] = {"extra_ops": self.extra_ops, "free_ops": tuple(self.free_ops), **sizes}
-        options["weights"] = "measure" if self.measure else "describe"
-        return load_onnx(self.path, missing_weights=missing, **options)
+        return {
+            "extra_ops": self.extra_ops,
+            "free_ops": tuple(self.free_ops),
+            "missing_weights": "error" if self.weights else "allow",
+            "weights": "measure" if self.measure else "describe",
+            **sizes,
+        }
 
     def batch_name(self) -> str:
         """Say what the batch dim is called: the user's own name for the symbol on axis 0, else `batch`."""

@@ -22,7 +22,7 @@ from workloads.errors import SpaceError
 
 if TYPE_CHECKING:
     from hwmodels import OperatorCost, RooflineDevice
-    from workloads.workload import Workload
+    from workloads.workload import Program, Workload
 
 __all__ = ["profile", "profile_record"]
 
@@ -48,10 +48,17 @@ def profile(
     no_weights: Annotated[bool, typer.Option("--no-weights", help="Go without missing external data.")] = False,
     extra_ops: Annotated[Path | None, typer.Option("--extra-ops", help="Python file with a dict HANDLERS.")] = None,
     free_ops: Annotated[str, typer.Option("--free-ops", help="Op types to count as free: A,B.")] = "",
+    probability: Annotated[
+        list[str] | None, typer.Option("--probability", help="Of the then-branch of an If: NODE=0.25; may be repeated.")
+    ] = None,
+    trips: Annotated[
+        list[str] | None, typer.Option("--trips", help="Expected trips of a Loop: NODE=8; may be repeated.")
+    ] = None,
 ) -> None:
     """Cost a model on a device: FLOPs, traffic, what bounds it, latency and energy of every operator.
 
-    All costs are predicted: ceilings of the device's data sheet, dense-equivalent FLOPs.
+    All costs are predicted: ceilings of the device's data sheet, dense-equivalent FLOPs. Of a model with control flow
+    they are means over what runs.
     """
     source = ModelSource(
         path=inputs.model_path(model),
@@ -59,13 +66,15 @@ def profile(
         extra_ops=inputs.extra_handlers(extra_ops),
         free_ops=[name.strip() for name in free_ops.split(",") if name.strip()],
         weights=not no_weights,
+        probabilities=inputs.parse_expected(probability or (), "--probability"),
+        trips=inputs.parse_expected(trips or (), "--trips"),
     )
     found = [inputs.device(name) for name in device]
     if len(found) > 1 and (plot is not None or table is not None):
         raise SpaceError("--plot and --csv take one device; give one --device, or run the command once for each")
     if not fuse:
         found = [replace(item, fuses=()) for item in found]
-    work = source.load()
+    work = source.load_work()
     records = [profile_record(work, item, source) for item in found]
     if plot is not None:
         from dse import plots
@@ -85,7 +94,9 @@ def profile(
             console().print(f"written: {path}", soft_wrap=True)
 
 
-def profile_record(work: Workload, device: RooflineDevice, source: ModelSource | None = None) -> dict[str, Any]:
+def profile_record(
+    work: Workload | Program, device: RooflineDevice, source: ModelSource | None = None
+) -> dict[str, Any]:
     """Give a profile as plain data: totals that are the sums of the operators, and the operators.
 
     Args:
@@ -133,7 +144,7 @@ def _largest_batch(source: ModelSource, device: RooflineDevice) -> int | None:
 
     if not source.batch_symbols():
         return None
-    return hwmodels.largest_batch(source.load, device)
+    return hwmodels.largest_batch(source.load_work, device)
 
 
 def _write_csv(operators: Sequence[dict[str, Any]], path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import hwmodels
 from dse.plots.style import BESIDE, COLOURS, GREY, figure_path, save_figure
 from workloads.formats import FORMATS
-from workloads.workload import Workload
+from workloads.workload import Program, Workload
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,14 +38,14 @@ _STYLES: dict[str, tuple[str, str]] = {
 _PRODUCTS = ("matmul", "conv")
 
 
-def roofline(work: Workload, device: hwmodels.RooflineDevice, path: str | os.PathLike[str]) -> Path:
+def roofline(work: Workload | Program, device: hwmodels.RooflineDevice, path: str | os.PathLike[str]) -> Path:
     """Draw every operator that computes: intensity against the FLOP rate it reaches, sized by its share of the latency.
 
     Operators at the same place are drawn as one point with their shares added. The roofs are those of the formats that
     the workload computes in, at the device's present clock and bandwidth.
 
     Args:
-        work: Scalar.
+        work: Scalar. Of a program, the operators of all parts, as often as they run in the mean.
         device: Scalar.
         path: .png, .svg or .pdf.
 
@@ -107,7 +107,7 @@ def _places(rows: Sequence[hwmodels.OperatorCost]) -> list[_Place]:
     return [_Place(kind, float(x), float(y), share) for (kind, x, y), share in shares.items()]
 
 
-def _roofs(work: Workload, device: hwmodels.RooflineDevice) -> dict[str, float]:
+def _roofs(work: Workload | Program, device: hwmodels.RooflineDevice) -> dict[str, float]:
     """Give the compute roofs that the workload's operators run under: label to FLOP/s, highest first."""
     scale = float(np.asarray(device.clock_scale))
     roofs: dict[str, float] = {}
