@@ -172,9 +172,20 @@ class Config:
             raise self.fault(name, f"does not divide the {heads} query heads evenly")
         return groups
 
+    def whole(self, name: str, default: _Whole) -> _Whole:
+        """Read a whole number of at least 0."""
+        return 0 if self.values.get(name) == 0 else self.int(name, default)
+
     def heads(self, name: str) -> _Whole:
         """Read a number of heads."""
         return self.int(name, most=_MOST_HEADS)
+
+    def layers(self, name: str) -> frozenset[Any]:
+        """Read a list of layer numbers, from 0; none where it is absent."""
+        value = self._value(name, (), "a list of layer numbers")
+        if not isinstance(value, (list, tuple)) or not all(type(item) is int and item >= 0 for item in value):
+            raise self.fault(name, "is not a list of layer numbers")
+        return frozenset(value)
 
     def floats(self, name: str) -> tuple[Any, ...]:
         """Read a list of numbers above zero."""

@@ -9,7 +9,7 @@ from workloads.zoo.graph import GraphWriter
 from workloads.zoo.layers import Heads, attend, causal_mask, linear, merge_heads, split_heads
 from workloads.zoo.phase import Cache, Phase
 
-__all__ = ["Tokens", "begin", "logits", "self_attention"]
+__all__ = ["Tokens", "begin", "logits", "packed_projections", "self_attention"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,32 @@ def _counted(g: GraphWriter, ids: str) -> str:
     shape = g.node("Shape", ids)
     length = g.node("Squeeze", g.node("Shape", ids, start=1, end=2))
     return g.node("Expand", g.node("Range", g.constant(0), length, g.constant(1)), shape)
+
+
+def packed_projections(
+    g: GraphWriter, x: str, name: str, width: int, heads: Heads, *, bias: bool
+) -> tuple[str, str, str]:
+    """Give queries [b, l, h * d], keys and values [b, l, kv * d] of one product.
+
+    Its result lists, for each head of keys and values, the query heads that share it, its key and its value.
+
+    Args:
+        g: The graph.
+        x: [b, l, width].
+        name: Of the stored matrix.
+        width: Of the hidden state.
+        heads: The heads.
+        bias: Add a stored vector.
+    """
+    per_group = (heads.shared * heads.width, heads.width, heads.width)
+    packed = linear(g, x, name, width, heads.groups * sum(per_group), bias=bias)
+    by_group = g.node("Reshape", packed, g.constant([0, 0, heads.groups, sum(per_group)]))
+    parts = g.nodes("Split", (by_group, g.constant(per_group)), 3, axis=-1)
+    q, k, v = (
+        g.node("Reshape", part, g.constant([0, 0, heads.groups * size]))
+        for part, size in zip(parts, per_group, strict=True)
+    )
+    return q, k, v
 
 
 def self_attention(

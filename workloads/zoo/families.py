@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workloads.errors import WorkloadError, nearest
-from workloads.zoo import bart, bert, gpt2, llama, mobilenet, neox, opt, resnet, t5, vit
+from workloads.zoo import bart, bert, deepseek, falcon, gpt2, llama, mobilenet, neox, opt, resnet, t5, vit
 from workloads.zoo.graph import GraphWriter
 from workloads.zoo.phase import Phase, PhaseName
 
@@ -37,6 +37,8 @@ _BOTH: tuple[PhaseName, ...] = ("encode", "prefill", "decode")
 FAMILIES: dict[str, Family] = {
     **dict.fromkeys(bart.MODEL_TYPES, Family(bart.read, bart.write, _BOTH)),
     **dict.fromkeys(bert.MODEL_TYPES, Family(bert.read, bert.write, _ENCODER)),
+    **dict.fromkeys(deepseek.MODEL_TYPES, Family(deepseek.read, deepseek.write, _DECODER)),
+    **dict.fromkeys(falcon.MODEL_TYPES, Family(falcon.read, falcon.write, _DECODER)),
     **dict.fromkeys(gpt2.MODEL_TYPES, Family(gpt2.read, gpt2.write, _DECODER)),
     **dict.fromkeys(llama.MODEL_TYPES, Family(llama.read, llama.write, _DECODER)),
     **dict.fromkeys(mobilenet.MODEL_TYPES, Family(mobilenet.read, mobilenet.write, _ENCODER)),

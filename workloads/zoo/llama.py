@@ -1,7 +1,7 @@
 """Decoders of the Llama kind: RMSNorm before each block, rotary positions, gated feed-forward, shared key/value heads.
 
-Llama 2 and 3, Mistral, Mixtral, Qwen2, Qwen3, Phi-3, Gemma and Gemma 2 differ in a handful of switches, which are read
-from their configurations.
+Llama 2 and 3, Mistral, Mixtral, Qwen2, Qwen3 (and their mixtures of experts), Phi-3, Gemma and Gemma 2 differ in a
+handful of switches, which are read from their configurations.
 
 Sources: Touvron et al. 2023, arXiv 2307.09288; Grattafiori et al. 2024, arXiv 2407.21783; Jiang et al. 2023, arXiv
 2310.06825; Jiang et al. 2024, arXiv 2401.04088; Yang et al. 2024, arXiv 2407.10671; Abdin et al. 2024, arXiv
@@ -29,14 +29,18 @@ from workloads.zoo.layers import (
     rotate,
     softcap,
 )
-from workloads.zoo.moe import Experts, mixture
+from workloads.zoo.moe import Experts, mixture, read_experts
 from workloads.zoo.phase import Phase
 from workloads.zoo.rope import WIDEST_HEAD, rope_frequencies
 
 __all__ = ["MODEL_TYPES", "Llama", "read", "write"]
 
-MODEL_TYPES = ("llama", "mistral", "mixtral", "qwen2", "qwen3", "phi3", "gemma", "gemma2")
+MODEL_TYPES = ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "phi3", "gemma", "gemma2")
 _GEMMA = ("gemma", "gemma2")
+_QWEN = ("qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
+_WINDOWED = ("mistral", "mixtral", "phi3", "gemma2", *_QWEN)
+_BIASED = ("llama", "qwen3", "qwen3_moe", *_GEMMA)
+_QWEN_MOE = ("qwen2_moe", "qwen3_moe")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,7 @@ class Llama:
         frequencies: Rotary inverse wavelengths.
         rope_factor: Of the rotary tables.
         experts: Mixture of experts in place of the feed-forward block.
+        dense: Layers that keep a plain block all the same.
     """
 
     kind: str
@@ -86,6 +91,7 @@ class Llama:
     frequencies: tuple[float, ...]
     rope_factor: float
     experts: Experts | None
+    dense: frozenset[int]
 
     @property
     def gemma(self) -> bool:
@@ -100,6 +106,7 @@ def read(values: Mapping[str, Any]) -> Llama:
     heads, width, layers = c.heads("num_attention_heads"), c.int("hidden_size"), c.depth("num_hidden_layers")
     head_width = _head_width(c, kind, width, heads)
     frequencies, factor = rope_frequencies(c, head_width)
+    biased = kind in _BIASED and c.flag("attention_bias", False)
     return Llama(
         kind=kind,
         layers=layers,
@@ -110,17 +117,18 @@ def read(values: Mapping[str, Any]) -> Llama:
         eps=c.positive("rms_norm_eps", 1e-6),
         act=_activation(c, kind),
         tied=c.flag("tie_word_embeddings", kind in _GEMMA),
-        qkv_bias=c.flag("attention_bias", kind == "qwen2"),
-        out_bias=c.flag("attention_bias", False) and kind == "llama",
-        mlp_bias=c.flag("mlp_bias", False),
-        qk_norm=kind == "qwen3",
+        qkv_bias=kind == "qwen2" or (kind == "qwen2_moe" and c.flag("qkv_bias", True)) or biased,
+        out_bias=biased,
+        mlp_bias=kind == "llama" and c.flag("mlp_bias", False),
+        qk_norm=kind in ("qwen3", "qwen3_moe"),
         windows=_windows(c, kind, layers),
         score_cap=c.optional_float("attn_logit_softcapping", 50.0 if kind == "gemma2" else None),
         logit_cap=c.optional_float("final_logit_softcapping", 30.0 if kind == "gemma2" else None),
         scale=1 / math.sqrt(c.positive("query_pre_attn_scalar", head_width) if kind == "gemma2" else head_width),
         frequencies=frequencies,
         rope_factor=factor,
-        experts=_experts(c) if kind == "mixtral" else None,
+        experts=_experts(c, kind),
+        dense=_dense(c, kind, layers),
     )
 
 
@@ -139,27 +147,44 @@ def _activation(c: Config, kind: str) -> str:
 
 def _windows(c: Config, kind: str, layers: int) -> tuple[int | None, ...]:
     """Say how far each layer sees: Mistral the same in all layers, Gemma 2 in every other, beginning with the first."""
+    if kind not in _WINDOWED or (kind in _QWEN and not c.flag("use_sliding_window", False)):
+        return (None,) * layers
     window = c.optional_int("sliding_window", 4096 if kind == "gemma2" else None)
-    if window is None or (kind in ("qwen2", "qwen3") and not c.flag("use_sliding_window", False)):
+    if window is None:
         return (None,) * layers
     types = c.strings("layer_types", ())
+    if types and (len(types) != layers or set(types) - {"sliding_attention", "full_attention"}):
+        raise c.fault("layer_types", f"is not one of sliding_attention and full_attention for each of {layers} layers")
     if types:
         return tuple(window if item == "sliding_attention" else None for item in types)
+    first = c.int("max_window_layers", 28) if kind in _QWEN else 0
+    if kind == "qwen2_moe":
+        return tuple(None if layer % 2 or layer >= first else window for layer in range(layers))
     if kind == "gemma2":
         return tuple(None if layer % 2 else window for layer in range(layers))
-    if kind in ("qwen2", "qwen3"):
-        return tuple(window if layer >= c.int("max_window_layers", 28) else None for layer in range(layers))
-    return (window,) * layers
+    return tuple(window if layer >= first or kind == "qwen3_moe" else None for layer in range(layers))
 
 
-def _experts(c: Config) -> Experts:
-    return Experts(
-        count=c.int("num_local_experts", 8),
-        chosen=c.int("num_experts_per_tok", 2),
-        inner=c.int("intermediate_size"),
-        act=c.text("hidden_act", "silu"),
-        normalized=True,
-    )
+def _experts(c: Config, kind: str) -> Experts | None:
+    """Read the mixture of experts of the kinds that have one."""
+    if kind == "mixtral":
+        return read_experts(c, "num_local_experts", "intermediate_size", normalized=True)
+    if kind not in _QWEN_MOE:
+        return None
+    further: dict[str, Any] = {}
+    if kind == "qwen2_moe":
+        inner = c.int("shared_expert_intermediate_size")
+        further = {"shared": inner, "shared_name": "shared_expert", "shared_gate": True}
+    normalized = c.flag("norm_topk_prob", False)
+    return read_experts(c, "num_experts", "moe_intermediate_size", normalized=normalized, **further)
+
+
+def _dense(c: Config, kind: str, layers: int) -> frozenset[int]:
+    """Say which layers keep a plain feed-forward block."""
+    if kind not in _QWEN_MOE:
+        return frozenset()
+    step, listed = c.int("decoder_sparse_step", 1), c.layers("mlp_only_layers")
+    return frozenset(layer for layer in range(layers) if layer in listed or (layer + 1) % step)
 
 
 def write(g: GraphWriter, model: Llama, phase: Phase) -> None:
@@ -191,7 +216,7 @@ def _layer(g: GraphWriter, model: Llama, x: str, tables: tuple[str, str], tokens
         mixed = _norm(g, model, mixed, "post_attention_layernorm")
     x = g.node("Add", x, mixed)
     before = "pre_feedforward_layernorm" if sandwich else "post_attention_layernorm"
-    fed = _feed_forward(g, model, _norm(g, model, x, before))
+    fed = _feed_forward(g, model, _norm(g, model, x, before), layer)
     if sandwich:
         fed = _norm(g, model, fed, "post_feedforward_layernorm")
     return g.node("Add", x, fed)
@@ -236,11 +261,10 @@ def _head_norm(g: GraphWriter, model: Llama, x: str, name: str, heads: int) -> s
     )
 
 
-def _feed_forward(g: GraphWriter, model: Llama, x: str) -> str:
-    if model.experts is not None:
-        with g.scope("mlp"):
-            return mixture(g, x, model.width, model.experts)
+def _feed_forward(g: GraphWriter, model: Llama, x: str, layer: int) -> str:
     with g.scope("mlp"):
+        if model.experts is not None and layer not in model.dense:
+            return mixture(g, x, model.width, model.experts)
         if model.kind == "phi3":
             return _packed_feed_forward(g, model, x)
         return feed_forward(

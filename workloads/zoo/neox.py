@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workloads.zoo.config import Config
-from workloads.zoo.decoding import Tokens, begin, logits, self_attention
+from workloads.zoo.decoding import Tokens, begin, logits, packed_projections, self_attention
 from workloads.zoo.graph import GraphWriter
 from workloads.zoo.layers import Heads, embedding, feed_forward, layer_norm, linear, rotary_tables, rotate
 from workloads.zoo.phase import Phase
@@ -103,7 +103,8 @@ _NEOX_NAMES = ("gpt_neox", "embed_in", "final_layer_norm")
 def _layer(g: GraphWriter, model: NeoX, x: str, tables: tuple[str, str], tokens: Tokens, layer: int) -> str:
     normed = layer_norm(g, x, "input_layernorm", model.width, model.eps)
     with g.scope("attention"):
-        mixed = _attention(g, model, _packed(g, model, normed), tables, tokens, layer)
+        qkv = packed_projections(g, normed, "query_key_value", model.width, model.heads, bias=model.bias)
+        mixed = _attention(g, model, qkv, tables, tokens, layer)
     after = x if model.parallel else g.node("Add", x, mixed)
     inner = layer_norm(g, after, "post_attention_layernorm", model.width, model.eps)
     with g.scope("mlp"):
@@ -123,16 +124,6 @@ def _phi_layer(g: GraphWriter, model: NeoX, x: str, tables: tuple[str, str], tok
     with g.scope("mlp"):
         fed = feed_forward(g, normed, "fc1", "fc2", model.width, model.inner, model.act)
     return g.node("Add", x, g.node("Add", mixed, fed))
-
-
-def _packed(g: GraphWriter, model: NeoX, x: str) -> tuple[str, str, str]:
-    """Give queries, keys and values [b, l, h * d]: one product whose result lists the three head by head."""
-    count, width = model.heads.count, model.heads.width
-    packed = linear(g, x, "query_key_value", model.width, 3 * count * width, bias=model.bias)
-    by_head = g.node("Reshape", packed, g.constant([0, 0, count, 3 * width]))
-    parts = g.nodes("Split", (by_head,), 3, axis=-1, num_outputs=3)
-    q, k, v = (g.node("Reshape", part, g.constant([0, 0, count * width])) for part in parts)
-    return q, k, v
 
 
 def _attention(
