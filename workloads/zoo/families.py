@@ -7,7 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from workloads.errors import WorkloadError, nearest
-from workloads.zoo import bart, bert, deepseek, falcon, gpt2, llama, mobilenet, neox, opt, resnet, t5, vit
+from workloads.zoo import (
+    bart,
+    bert,
+    conformer,
+    deepseek,
+    falcon,
+    gpt2,
+    llama,
+    mobilenet,
+    neox,
+    opt,
+    resnet,
+    squeezeformer,
+    t5,
+    vit,
+)
 from workloads.zoo.graph import GraphWriter
 from workloads.zoo.phase import Phase, PhaseName
 
@@ -45,8 +60,11 @@ FAMILIES: dict[str, Family] = {
     **dict.fromkeys(neox.MODEL_TYPES, Family(neox.read, neox.write, _DECODER)),
     **dict.fromkeys(opt.MODEL_TYPES, Family(opt.read, opt.write, _DECODER)),
     **dict.fromkeys(resnet.MODEL_TYPES, Family(resnet.read, resnet.write, _ENCODER)),
+    **dict.fromkeys(squeezeformer.MODEL_TYPES, Family(squeezeformer.read, squeezeformer.write, _ENCODER)),
     **dict.fromkeys(t5.MODEL_TYPES, Family(t5.read, t5.write, _BOTH)),
     **dict.fromkeys(vit.MODEL_TYPES, Family(vit.read, vit.write, _ENCODER)),
+    conformer.CTC: Family(conformer.read, conformer.write, _ENCODER),
+    conformer.TRANSDUCER: Family(conformer.read, conformer.write, ("encode", "decode")),
 }
 """Hugging Face's `model_type` to family."""
 
