@@ -38,7 +38,7 @@ def if_(node: Node, proto: onnx.NodeProto, builder: Builder, scope: Scope, load:
         _take("then" if condition.data.item() else "else", node, builder, scope, load)
         return
     probability = load.probabilities.get(path) if load.apart else None
-    load.used.add(path)
+    load.used[path] = "If"
     if probability is None:
         load.undecided[path] = "If"
         _explore(node, builder, scope, load)

@@ -250,6 +250,14 @@ def _refuse_undecided(load: Load) -> None:
     Raises:
         WorkloadError: There are some.
     """
+    for what, op_type, names in (("probabilities", "If", load.probabilities), ("trips", "Loop", load.trips)):
+        known = [path for path, kind in load.used.items() if kind == op_type]
+        for name in names:
+            if name not in known:
+                raise WorkloadError(
+                    f"{load.model}: {what} name {name!r}, which is no {op_type} whose runs depend on run-time data; "
+                    f"{nearest(name, known)}"
+                )
     if load.undecided:
         listed = ", ".join(f"{kind} {path!r}" for path, kind in load.undecided.items())
         chances = {path: 0.5 for path, kind in load.undecided.items() if kind == "If"}
@@ -262,13 +270,6 @@ def _refuse_undecided(load: Load) -> None:
             f"{load.model}: what runs depends on run-time data at {listed}. Say how often in the mean, for example "
             f"workloads.load_program(source{given}), or {' '.join(flags)} on the command line"
         )
-    for what, names in (("probabilities", load.probabilities), ("trips", load.trips)):
-        for name in names:
-            if name not in load.used:
-                raise WorkloadError(
-                    f"{load.model}: {what} name {name!r}, and no such node's runs depend on run-time data; "
-                    f"{nearest(name, load.used)}"
-                )
 
 
 def _graph_inputs(model: onnx.ModelProto, name: str) -> list[GraphInput]:

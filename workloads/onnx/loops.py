@@ -31,10 +31,10 @@ def loop(node: Node, proto: onnx.NodeProto, builder: Builder, scope: Scope, load
     path = scope.option_name(node)
     limit, start = _limit(node, builder), _start(node, builder)
     asked = load.trips.get(path) if load.apart else None
-    load.used.add(path)
+    load.used[path] = "Loop"
     found = load.found()
     try:
-        once = walk_trip(node, states, None, start, "", builder, scope, load)
+        once = walk_trip(node, states, None, "", builder, scope, load)
     except BudgetError:
         raise
     except WorkloadError:  # it may need the number of the trip
@@ -61,7 +61,7 @@ def _each_trip(
 ) -> None:
     """Walk the body with the number of the trip and all that follows from it, for as long as it goes on."""
     trips, limit, start = known
-    endless = trips is None and limit is None and once is not None and once.goes_on(start) is True
+    endless = trips is None and limit is None and once is not None and once.goes_on is True
     before = load.found()
     load.forget(found)
     walked = None if endless else _walk_trips(node, states, trips, limit, start, builder, scope, load)
@@ -104,9 +104,9 @@ def _walk_trips(
                 "drop the option"
             )
         number = len(walked)
-        trip = walk_trip(node, states, number, going, f"[{number}]", builder, scope, load)
+        trip = walk_trip(node, states, number, f"[{number}]", builder, scope, load)
         walked.append(trip)
-        states, going = list(trip.left), trip.goes_on(going)
+        states, going = list(trip.left), trip.goes_on
     return walked
 
 
@@ -145,7 +145,7 @@ def _start(node: Node, builder: Builder) -> bool | None:
 def _agreed(path: str, asked: float | None, limit: int | None, start: bool | None, once: Trip | None) -> float | None:
     """Give the number of trips from the file or the caller, who must not contradict it; None: still unknown."""
     fixed: float | None = 0 if limit == 0 else None
-    going = None if once is None else once.goes_on(start)
+    going = None if once is None else once.goes_on
     if fixed is None and start is not None and going is not None:
         fixed = limit if going else 1
     if asked is None:
@@ -185,7 +185,7 @@ def scan(node: Node, proto: onnx.NodeProto, builder: Builder, scope: Scope, load
         Value("", (*value.shape[:axis], *value.shape[axis + 1 :]), value.code)
         for axis, value in zip(axes, scanned, strict=True)
     ]
-    once = walk_trip(node, states, None, None, "", builder, scope, load, slices)
+    once = walk_trip(node, states, None, "", builder, scope, load, slices)
     if not once.is_fixed:
         raise WorkloadError(f"node {node.name!r} (Scan): a carried shape changes from trip to trip; use Loop")
     (trips,) = lengths

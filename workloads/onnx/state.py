@@ -64,7 +64,7 @@ class Load:
         apart: Bodies that run at random, or often, become parts of their own; else only one workload is wanted.
         probabilities: By If node: of its then-branch.
         trips: By Loop node: expected trips.
-        used: Nodes for which one of them was needed.
+        used: Nodes that take one of them, and their op types.
         undecided: Nodes for which one of them is missing, and what.
         parts: The bodies, in order.
         unknown: Nodes without a handler, with their op types.
@@ -80,7 +80,7 @@ class Load:
     apart: bool = False
     probabilities: Mapping[str, float] = field(default_factory=dict)
     trips: Mapping[str, float] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
+    used: dict[str, str] = field(default_factory=dict)
     undecided: dict[str, str] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     unknown: dict[str, str] = field(default_factory=dict)

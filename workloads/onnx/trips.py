@@ -60,10 +60,11 @@ class Trip:
         """Say whether carried values leave with the shapes that they came with."""
         return all(same_shape(a, b) for a, b in zip(self.entered, self.left, strict=True))
 
-    def goes_on(self, before: bool | None) -> bool | None:
-        """Say whether another trip follows, as far as that is known; `before`: the condition before this one."""
-        if self.going is None or self.going.name == self.other[1].name:
-            return before
+    @property
+    def goes_on(self) -> bool | None:
+        """Say whether another trip follows this one, as far as that is known."""
+        if self.going is None:
+            return True
         return bool(self.going.data.item()) if is_known(self.going) else None  # type: ignore[union-attr]
 
 
@@ -76,7 +77,6 @@ def walk_trip(
     node: Node,
     states: Sequence[Value],
     number: int | None,
-    going: bool | None,
     mark: str,
     builder: Builder,
     scope: Scope,
@@ -89,7 +89,6 @@ def walk_trip(
         node: The node.
         states: Carried values before the trip.
         number: Of the trip; None: any trip, and then no carried data is known either.
-        going: The condition before the trip.
         mark: What tells the names of this trip from those of others.
         builder: Where the node stands.
         scope: Where the node stands.
@@ -109,8 +108,7 @@ def walk_trip(
         other = [fresh(item, name) for item, name in zip(slices, names[len(states) :], strict=True)]
     else:
         count = None if number is None else np.array(number, np.int64)
-        condition = None if going is None or not known else np.array(going)
-        other = [Value(names[0], (), INT64, data=count), Value(names[1], (), BOOL, data=condition)]
+        other = [Value(names[0], (), INT64, data=count), Value(names[1], (), BOOL, data=np.array(True))]  # or no trip
         entered = [fresh(state, name, known=known) for state, name in zip(states, names[2:], strict=True)]
     body.values.update((value.name, value) for value in (*entered, *other))
     store(graph, body, inner)
