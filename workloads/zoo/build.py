@@ -24,6 +24,7 @@ Source = str | Path | Mapping[str, Any]
 
 def graph(
     source: Source,
+    /,
     *,
     phase: PhaseName | None = None,
     dtype: str = "fp16",
@@ -54,6 +55,7 @@ def graph(
 
 def architecture(
     source: Source,
+    /,
     *,
     phase: PhaseName | None = None,
     batch: int = 1,
@@ -83,7 +85,7 @@ def architecture(
     Example:
         >>> work = architecture("llama-2-7b", phase="decode", context=1000)
         >>> round(work.weight_count() / 1e9, 2)
-        6.61
+        6.74
     """
     writer = graph(source, phase=phase, dtype=dtype, kv_bits=kv_bits, logits=logits)
     sizes = _sizes(writer, batch, seq, seq if context is None else context, bind)
@@ -92,6 +94,7 @@ def architecture(
 
 def generation(
     source: Source,
+    /,
     *,
     prompt: int,
     tokens: int,

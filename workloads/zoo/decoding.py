@@ -122,8 +122,20 @@ def self_attention(
     if bias:
         mask = g.node("Add", mask, bias) if mask else bias
     factor = heads.width**-0.5 if scale is None else scale
+    if tokens.cache.phase.decoding:
+        return _attend_once(g, q, keys, values, heads, factor, mask, cap)
     mixed = attend(g, split_heads(g, q, heads), keys, values, heads, scale=factor, mask=mask, cap=cap)
     return merge_heads(g, mixed, heads)
+
+
+def _attend_once(
+    g: GraphWriter, q: str, keys: str, values: str, heads: Heads, scale: float, mask: str, cap: float | None
+) -> str:
+    """Attend with one token: the queries that share a key are the rows of one product, and nothing is transposed."""
+    rows = g.node("Reshape", q, g.constant([0, heads.groups, heads.shared, heads.width]))
+    alike = Heads(heads.groups, heads.groups, heads.width, heads.out)
+    mixed = attend(g, rows, keys, values, alike, scale=scale, mask=mask, cap=cap)
+    return g.node("Reshape", mixed, g.constant([0, 1, heads.count * heads.out]))
 
 
 def logits(

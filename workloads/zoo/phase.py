@@ -70,18 +70,22 @@ class Cache:
 
     def keys(self, layer: int, x: str, groups: int, width: int, window: int | None = None) -> str:
         """Give the keys [b, kv, d, t] that layer `layer` attends to, from its new ones [b, l, kv * d]."""
-        new = split_keys(self.g, x, groups, width)
+        new = self._single(x, groups, width, 1) or split_keys(self.g, x, groups, width)
         return self._kept(f"key_{layer}", new, groups, (groups, width, self._total(window)), 3, window)
 
     def values(self, layer: int, x: str, groups: int, width: int, window: int | None = None) -> str:
         """Give the values [b, kv, t, d] that layer `layer` attends to, from its new ones [b, l, kv * d]."""
-        new = split_keys(self.g, x, groups, width, values=True)
+        new = self._single(x, groups, 1, width) or split_keys(self.g, x, groups, width, values=True)
         return self._kept(f"value_{layer}", new, groups, (groups, self._total(window), width), 2, window)
 
     def latent(self, layer: int, x: str, width: int, name: str = "latent") -> str:
         """Give what layer `layer` keeps per token beside heads, [b, 1, t, w], from the new ones [b, l, w] (MLA)."""
         new = self.g.node("Unsqueeze", x, self.g.constant([1]))
         return self._kept(f"{name}_{layer}", new, 1, (1, self._total(None), width), 2, None)
+
+    def _single(self, x: str, *shape: int) -> str:
+        """Give one token's keys or values without moving anything; empty in a prefill, where there are more."""
+        return self.g.node("Reshape", x, self.g.constant([0, *shape])) if self.phase.decoding else ""
 
     def cross_keys(self, layer: int, new: str, groups: int, width: int, source: int | str) -> str:
         """Give the keys [b, kv, d, s] of an encoder's output: a prefill makes them (`new`), a step reads them."""
