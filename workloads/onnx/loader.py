@@ -37,6 +37,7 @@ SPECIAL: Mapping[str, Special] = {CALL: call, "If": if_, "Loop": loop, "Scan": s
 
 def load_onnx(
     source: str | Path | onnx.ModelProto,
+    /,
     *,
     extra_ops: Mapping[str, Handler] | None = None,
     free_ops: Collection[str] = (),
