@@ -38,7 +38,7 @@ class RelativeAttention(nn.Module):
         self.pos_bias_u = nn.Parameter(torch.randn(heads, width // heads))
         self.pos_bias_v = nn.Parameter(torch.randn(heads, width // heads))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         batch, steps, width = x.shape
         head = width // self.heads
         q, k, v = (f(x).view(batch, steps, self.heads, head) for f in (self.linear_q, self.linear_k, self.linear_v))
@@ -56,7 +56,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.linear1, self.linear2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return self.linear2(silu(self.linear1(x)))
 
 
@@ -72,7 +72,7 @@ class Convolution(nn.Module):
         self.batch_norm = nn.BatchNorm1d(inner)
         self.pointwise_conv2 = nn.Conv1d(inner, width, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         y = self.pointwise_conv1(x.transpose(1, 2))
         y = glu(y, dim=1) if self.gated else silu(y)
         y = nn.functional.pad(y, ((self.kernel - 1) // 2, self.kernel // 2))  # as many steps as before
@@ -90,7 +90,7 @@ class Subsampling(nn.Module):
             self.conv["3"] = nn.Conv2d(width, width, 1)
         self.out = nn.Linear(width * math.ceil(math.ceil(mels / 2) / 2), width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         y = self.conv["2"](relu(self.conv["0"](x[:, None])))
         y = relu(self.conv["3"](y) if self.depthwise else y)
         return self.out(y.transpose(1, 2).flatten(2))
@@ -105,7 +105,7 @@ class ConformerBlock(nn.Module):
         self.norm_feed_forward2, self.feed_forward2 = nn.LayerNorm(width), FeedForward(width)
         self.norm_out = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor) -> Tensor:  # Gulati et al. 2020, equation 1
+    def forward(self, x: Tensor) -> Any:  # Gulati et al. 2020, equation 1
         x = x + 0.5 * self.feed_forward1(self.norm_feed_forward1(x))
         x = x + self.self_attn(self.norm_self_att(x))
         x = x + self.conv(self.norm_conv(x))
@@ -117,7 +117,7 @@ class ScaleBias(nn.Module):
         super().__init__()
         self.scale, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return x * self.scale + self.bias
 
 
@@ -133,7 +133,7 @@ class SqueezeformerBlock(nn.Module):
         self.norm_self_att, self.norm_feed_forward1 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.norm_conv, self.norm_feed_forward2 = nn.LayerNorm(width), nn.LayerNorm(width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         x = self.norm_self_att(x + self.self_attn(self.self_attn_scale(x)))
         x = self.norm_feed_forward1(x + self.feed_forward1(self.feed_forward1_scale(x)))
         x = self.norm_conv(x + self.conv(self.conv_scale(x)))
@@ -145,7 +145,7 @@ class Scores(nn.Module):
         super().__init__()
         self.decoder_layers = nn.ModuleList([nn.Conv1d(width, vocabulary, 1)])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return self.decoder_layers[0](x.transpose(1, 2)).transpose(1, 2)
 
 
@@ -161,12 +161,12 @@ class Conformer(nn.Module):
         if config["model_type"] == "conformer":
             self.decoder = Scores(width, config["vocab_size"])
 
-    def forward(self, spectrogram: Tensor) -> Tensor:
-        x: Any = self.encoder.get_submodule("pre_encode")(spectrogram)
-        for layer in self.encoder.get_submodule("layers").children():
+    def forward(self, spectrogram: Tensor) -> Any:
+        encoder: Any = self.encoder
+        x = encoder.pre_encode(spectrogram)
+        for layer in encoder.layers:
             x = layer(x)
-        result: Tensor = x if self.decoder is None else self.decoder(x)
-        return result
+        return x if self.decoder is None else self.decoder(x)
 
 
 class TransducerDecoder(nn.Module):
@@ -175,10 +175,12 @@ class TransducerDecoder(nn.Module):
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
         state, joint = config["decoder_hidden_size"], config["joint_size"]
-        self.decoder = nn.ModuleDict({"prediction": nn.ModuleDict()})
-        self.decoder["prediction"]["embed"] = nn.Embedding(config["vocab_size"], config["decoder_embedding_size"])
         lstm = nn.LSTM(config["decoder_embedding_size"], state, batch_first=True)
-        self.decoder["prediction"]["dec_rnn"] = nn.ModuleDict({"lstm": lstm})
+        prediction = {
+            "embed": nn.Embedding(config["vocab_size"], config["decoder_embedding_size"]),
+            "dec_rnn": nn.ModuleDict({"lstm": lstm}),
+        }
+        self.decoder = nn.ModuleDict({"prediction": nn.ModuleDict(prediction)})
         self.joint = nn.ModuleDict(
             {
                 "enc": nn.Linear(config["hidden_size"], joint),
@@ -188,7 +190,8 @@ class TransducerDecoder(nn.Module):
         )
 
     def forward(self, tokens: Tensor, frame: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        prediction: Any = self.decoder["prediction"]
+        parts: Any = self.decoder
+        prediction = parts["prediction"]
         output, state = prediction["dec_rnn"]["lstm"](prediction["embed"](tokens))
         joint: Any = self.joint
         met = torch.tanh(joint["enc"](frame) + joint["pred"](output[:, -1]))
@@ -213,7 +216,7 @@ class Squeezeformer(nn.Module):
         self.encoder.time_recovery_layer = nn.Linear(width, width)
         self.decoder = Scores(width, config["vocab_size"])
 
-    def forward(self, spectrogram: Tensor) -> Tensor:
+    def forward(self, spectrogram: Tensor) -> Any:
         encoder: Any = self.encoder
         x = encoder.pre_encode(spectrogram) * math.sqrt(self.config["hidden_size"])
         saved = x
@@ -226,5 +229,4 @@ class Squeezeformer(nn.Module):
                 long = x.repeat_interleave(2, dim=1)[:, : saved.shape[1]]
                 x = saved + encoder.time_recovery_layer(long)
             x = layer(x)
-        result: Tensor = self.decoder(x)
-        return result
+        return self.decoder(x)
