@@ -84,6 +84,7 @@ def load_onnx(
 
 def load_program(
     source: str | Path | onnx.ModelProto,
+    /,
     *,
     probabilities: Mapping[str, float] | None = None,
     trips: Mapping[str, float] | None = None,

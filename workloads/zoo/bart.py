@@ -143,9 +143,7 @@ def write(g: GraphWriter, model: Bart, phase: Phase) -> None:
             g.output("last_hidden_state", _heard(g, model) if model.mels else _encoded(g, model), 3)
         return
     tokens = begin(g, phase)
-    if not phase.decoding:
-        g.longest["seq"] = model.decoder.positions
-    g.longest["total"] = model.decoder.positions
+    g.longest["total" if phase.decoding else "seq"] = model.decoder.positions
     source = "" if phase.decoding else g.input("encoder_output", ("batch", model.source, model.width))
     hidden = "" if model.mels else padding_mask(g, g.input("encoder_attention_mask", ("batch", "source"), "int64"))
     with g.scope("model.decoder"):

@@ -166,6 +166,6 @@ def _sizes(writer: GraphWriter, batch: int, seq: int, context: int, bind: Mappin
     if unused:
         raise WorkloadError(f"{writer.name}: no dim {unused[0]!r} in this phase; its dims are {', '.join(symbols)}")
     for name, most in writer.longest.items():
-        if known.get(name, 0) > most:
+        if name in symbols and known.get(name, 0) > most:
             raise WorkloadError(f"{writer.name}: {name} = {known[name]}, but it has positions for {most} only")
     return {name: known[name] for name in symbols if name in known}
