@@ -142,8 +142,7 @@ def write(g: GraphWriter, model: Bart, phase: Phase) -> None:
         with g.scope("model.encoder"):
             g.output("last_hidden_state", _heard(g, model) if model.mels else _encoded(g, model), 3)
         return
-    tokens = begin(g, phase)
-    g.longest["total" if phase.decoding else "seq"] = model.decoder.positions
+    tokens = begin(g, phase, longest=model.decoder.positions)
     source = "" if phase.decoding else g.input("encoder_output", ("batch", model.source, model.width))
     hidden = "" if model.mels else padding_mask(g, g.input("encoder_attention_mask", ("batch", "source"), "int64"))
     with g.scope("model.decoder"):
