@@ -23,6 +23,7 @@ __all__ = [
     "fresh",
     "link",
     "publish",
+    "put_values",
     "results_of",
     "same_shape",
     "store",
@@ -119,10 +120,21 @@ def fresh(value: Value, name: str, *, known: bool = False) -> Value:
     return Value(name, value.shape, value.code, data=data, role=role, opaque=value.opaque, items=items)
 
 
+def put_values(values: Iterable[Value], builder: Builder) -> None:
+    """Put values under their names, those in sequences too."""
+    for value in values:
+        builder.values[value.name] = value
+        put_values(value.items or (), builder)
+
+
 def link(node: Node, source: Value, target: Value, builder: Builder, suffix: str) -> None:
     """Put a value that shares the memory of another one, and emit the view that says so."""
     builder.values[target.name] = target
-    if target.opaque or target.items is not None:
+    if target.items is not None:
+        for index, (item, copy) in enumerate(zip(source.items or (), target.items, strict=True)):
+            link(node, item, copy, builder, f"{suffix}[{index}]")
+        return
+    if target.opaque:
         return
     names = index_names(source.rank)
     axes = [plain(name) for name in names]

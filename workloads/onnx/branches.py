@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workloads.errors import WorkloadError
-from workloads.onnx.bodies import body_of, borrowed, edges, emit_control, fresh, publish, results_of, same_shape, store
+from workloads.onnx.bodies import (
+    body_of,
+    borrowed,
+    edges,
+    emit_control,
+    fresh,
+    publish,
+    put_values,
+    results_of,
+    same_shape,
+    store,
+)
 from workloads.onnx.builder import Builder, Node, Value
 from workloads.onnx.scope import Scope, all_names
 from workloads.onnx.state import BudgetError, Load, Part
@@ -86,7 +97,7 @@ def _explore(node: Node, builder: Builder, scope: Scope, load: Load) -> None:
         if not output:
             continue
         if results and same_shape(results[0][index], results[1][index]):
-            builder.values[output] = fresh(results[0][index], output)
+            put_values([fresh(results[0][index], output)], builder)
         else:
             builder.values[output] = Value(output, (), opaque=True)
 
@@ -105,7 +116,7 @@ def _fork(probability: float, node: Node, builder: Builder, scope: Scope, load: 
                 f"{output!r}, and what follows depends on it; cost one branch at a time: probability 1 or 0 for "
                 f"{scope.option_name(node)!r}"
             )
-        builder.values[output] = fresh(then if not then.opaque else other, output)
+        put_values([fresh(then if not then.opaque else other, output)], builder)
     if any(value.opaque for result in results for value in result):
         mark_opaque(node, builder)
     captured = {which: borrowed(body, ()) for which, (body, _, _) in walked.items()}

@@ -119,7 +119,9 @@ def _split(node: Node, builder: Builder) -> None:
         sizes, keep = [1] * min(extent, _MANY + 1), bool(node.int("keepdims", 1))
     else:
         given = builder.known(node, 1, "sizes")
-        each = max(1, int(given.item())) if given.ndim == 0 else 1
+        if given.size and given.min() < (0 if given.ndim else 1):
+            raise WorkloadError(f"node {node.name!r} (SplitToSequence): impossible sizes {given.tolist()}")
+        each = int(given.item()) if given.ndim == 0 else 1
         chunks = [min(each, extent - start) for start in range(0, min(extent, each * (_MANY + 1)), each)]
         sizes = [int(size) for size in given] if given.ndim else chunks
     if len(sizes) > _MANY:

@@ -17,6 +17,7 @@ from workloads.onnx.bodies import (
     fresh,
     link,
     publish,
+    put_values,
     results_of,
     same_shape,
     store,
@@ -110,7 +111,7 @@ def walk_trip(
         count = None if number is None else np.array(number, np.int64)
         other = [Value(names[0], (), INT64, data=count), Value(names[1], (), BOOL, data=np.array(True))]  # or no trip
         entered = [fresh(state, name, known=known) for state, name in zip(states, names[2:], strict=True)]
-    body.values.update((value.name, value) for value in (*entered, *other))
+    put_values([*entered, *other], body)
     store(graph, body, inner)
     walk(graph.node, body, inner, load)
     results = results_of(graph, node, body, inner)
@@ -141,7 +142,7 @@ def explore(node: Node, once: Trip | None, states: int, builder: Builder) -> Non
     """Put the outputs of a loop whose number of trips is missing, as far as they do not depend on it."""
     for index, output in enumerate(node.outputs):
         if output and once is not None and once.is_fixed and index < states:
-            builder.values[output] = fresh(once.left[index], output)
+            put_values([fresh(once.left[index], output)], builder)
         elif output:
             builder.values[output] = Value(output, (), opaque=True)
 
@@ -216,7 +217,7 @@ def _merge(body: Builder, builder: Builder, trips: int, node: Node) -> None:
 def _put_scans(node: Node, walked: Sequence[Trip], states: int, trips: float, builder: Builder) -> None:
     """Put what a loop collects, one entry per trip, and emit the operator that joins the entries."""
     targets = _scan_values(node, walked, states, trips)
-    builder.values.update((value.name, value) for value in targets)
+    put_values(targets, builder)
     if targets and trips:
         emit_control(node, builder, [scan for trip in walked for scan in trip.scans], targets)
 
@@ -250,7 +251,7 @@ def _put_apart(node: Node, walked: Sequence[Trip], trips: float, builder: Builde
     last = walked[-1]
     targets = [fresh(value, output) for value, output in zip(last.left, node.outputs, strict=False) if output]
     targets += _scan_values(node, walked, len(last.left), trips)
-    builder.values.update((value.name, value) for value in targets)
+    put_values(targets, builder)
     captured = {name: tensor for trip in walked for name, tensor in _borrowed(trip).items()}
     given = [builder.values[name] for name in node.inputs if name]
     emit_control(node, builder, given, targets, captured.values())
