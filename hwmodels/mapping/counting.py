@@ -106,7 +106,7 @@ def _nest_steps(nest: _Nest) -> Ints:
 def _count_role(nest: _Nest, role: Role, copies: Ints, out: dict[str, Ints]) -> None:
     """Fill the columns of one role, each of shape (n, levels)."""
     operand = nest.problem.operands[role]
-    exact = nest.conventions.exact_windows
+    exact = nest.conventions.exact_windows or role != "I"
     kept = [level for level, roles in enumerate(nest.structure.keeps) if role in roles]
     inner = [*kept[1:], len(nest.structure.levels)]
     for level in kept:
@@ -136,9 +136,9 @@ def _sums(nest: _Nest, operand: Operand, parent: int, child: int, exact: bool, a
     """Give the sums of a tensor's way from a parent to a child level; `apart`: every child counts for itself."""
     between: Kind = "apart" if apart else "joined"
     groups: _Groups = [(frozenset((dim,)), _sizes_of(nest, dim, parent, child, between)) for dim in operand.dims]
+    forwards = nest.conventions.forwarding and _forwards(nest, operand, parent, child)
     for window in operand.windows:
         loops = _loops(nest, window.dims, child, parent, between)
-        forwards = nest.conventions.forwarding and _forwards(nest, operand.role, window.dims, parent, child)
         sizes = [nest.problem.sizes[dim] for dim in window.dims]
         sums = window_sums(window, sizes, loops, nest.n, exact, forwards and not apart)
         groups.append((frozenset(window.dims), sums))
@@ -162,14 +162,15 @@ def _loops(nest: _Nest, dims: Sequence[str], child: int, parent: int, between: K
     ]
 
 
-def _forwards(nest: _Nest, role: Role, dims: Sequence[str], parent: int, child: int) -> bool:
-    """Say whether every mesh axis that spreads an axis of a tensor between two levels passes its words on."""
+def _forwards(nest: _Nest, operand: Operand, parent: int, child: int) -> bool:
+    """Say whether every mesh axis that spreads the windows of a tensor between two levels passes its words on."""
+    dims = {dim for window in operand.windows for dim in window.dims}
     axes = [
         nest.accelerator.levels[slot.level].axis(slot.axis)
         for slot in nest.structure.slots
         if slot.axis and slot.dim in dims and parent <= slot.level < child
     ]
-    return bool(axes) and all(role in axis.forwards for axis in axes)
+    return bool(axes) and all(operand.role in axis.forwards for axis in axes)
 
 
 def _every_step(groups: _Groups) -> Ints:
@@ -238,7 +239,7 @@ def _share_partitions(nest: _Nest, operand: Operand, kept: Sequence[int], copies
     for parent, child in zip(kept, kept[1:], strict=False):
         together: Ints = np.asarray(math.prod(sums.new[0] for _, sums in _sums(nest, operand, parent, child, exact=True)))
         tile = _tile(nest, operand, child, exact=True)
-        partition[:, child] = partition[:, parent] * tile // together * copies[:, child]
+        partition[:, child] = partition[:, parent] * tile // np.maximum(together, 1) * copies[:, child]
 
 
 def _visits(nest: _Nest, dims: Sequence[str], level: int) -> list[AxisLoop]:

@@ -96,8 +96,8 @@ def problem_of(operator: Operator, exact_windows: bool = True) -> Problem:
 
     Args:
         operator: Scalar.
-        exact_windows: As `Conventions.exact_windows`: off, an axis with gaps between the elements that are used is a
-            window, whose tiles are bounding boxes.
+        exact_windows: As `Conventions.exact_windows`: off, every axis of the inputs that is not one dim is a window, whose
+            tiles are bounding boxes.
 
     Raises:
         MappingError: Not a product of two tensors, or its tensors have axes that cannot be taken apart.
@@ -153,7 +153,7 @@ def _operand(role: Role, tensor: Tensor, sizes: dict[str, int], name: str, exact
     windows: list[Window] = []
     layout: list[str | int] = []
     for item in tensor.axes:
-        alone, window = _parts(item, sizes, exact_windows)
+        alone, window = _parts(item, sizes, exact_windows or role != "I")
         dims += alone
         layout += alone
         if window is not None:
@@ -168,25 +168,26 @@ def _operand(role: Role, tensor: Tensor, sizes: dict[str, int], name: str, exact
     return Operand(role, tensor.name, tuple(dims), tuple(windows), float(tensor.bits_per_value()), tuple(layout))
 
 
-def _parts(item: Axis, sizes: dict[str, int], exact_windows: bool) -> tuple[list[str], Window | None]:
+def _parts(item: Axis, sizes: dict[str, int], digits: bool) -> tuple[list[str], Window | None]:
     """Split an axis into dims that index it independently (one dim, or digits of one number), or a window."""
     terms = tuple((coefficient, dim) for coefficient, dim in item.terms if sizes[dim] > 1)
-    if not terms:
-        return [], None
     first = item.offset + sum(min(coefficient * (sizes[dim] - 1), 0) for coefficient, dim in terms)
     last = item.offset + sum(max(coefficient * (sizes[dim] - 1), 0) for coefficient, dim in terms)
     extent = None if item.extent is None else int(item.extent)
     clipped = extent is not None and (first < 0 or last >= extent)
-    if not clipped and _are_digits(terms, sizes, gaps=exact_windows):
+    if not terms and not clipped:
+        return [], None
+    alone = len(terms) == 1 and terms[0][0] == 1
+    if not clipped and (alone or (digits and _are_digits(terms, sizes))):
         return [dim for _, dim in sorted(terms, reverse=True)], None
     return [], Window(terms, item.offset, extent) if clipped else Window(terms, item.offset - first)
 
 
-def _are_digits(terms: tuple[tuple[int, str], ...], sizes: dict[str, int], gaps: bool) -> bool:
-    """Say whether the dims are digits of one number: no two combinations of them meet (nor leave gaps, if not allowed)."""
+def _are_digits(terms: tuple[tuple[int, str], ...], sizes: dict[str, int]) -> bool:
+    """Say whether the dims are digits of one number: no two combinations of them meet."""
     reach = 0
     for coefficient, dim in sorted(terms):
-        if coefficient <= reach or (coefficient > reach + 1 and not gaps):
+        if coefficient <= reach:
             return False
         reach += coefficient * (sizes[dim] - 1)
     return True

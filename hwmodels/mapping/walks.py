@@ -94,8 +94,39 @@ def _later(pieces: Pieces, step: Ints) -> Pieces:
     return _present([(step, full), *edges])
 
 
-def _only(pieces: Pieces, step: Ints) -> Pieces:
-    return _present([(size, count * (size <= step)) for size, count in pieces])
+Lone = list[tuple[Ints, Ints, Ints]]
+"""(size, edge, how many): pieces of children that are there for one step only, and not at all in a piece of size edge."""
+
+
+def _lone_temporal(pieces: Lone, step: Ints) -> Lone:
+    """Keep the children that have one step in a temporal loop: its trip is 1, or they have no part in its last piece."""
+    walked = []
+    for size, edge, count in pieces:
+        one, two = size <= step, (size > step) & (size < 2 * step)
+        rest = np.where(one, edge, np.maximum(size - step, np.minimum(edge, step)))
+        walked.append((np.minimum(size, step), rest, count * ((one | two) & (rest < step))))
+    return _lone_present(walked)
+
+
+def _lone_spatial(pieces: Lone, step: Ints) -> Lone:
+    """Tell apart the children of a spatial loop: those without a part in the edge, the one at its end, the last."""
+    spread = []
+    for size, edge, count in pieces:
+        full, gone = size // step, edge // step
+        part, last = edge - gone * step, size - full * step
+        free = gone + (part > 0)
+        none = np.zeros_like(part)
+        spread += [
+            (np.broadcast_to(step, part.shape), none, count * np.maximum(full - free, 0)),
+            (np.where(gone < full, step, last), part, count * (part > 0)),
+            (last, none, count * (full >= free)),
+        ]
+    return _lone_present(spread)
+
+
+def _lone_present(pieces: Lone) -> Lone:
+    kept = [(size, edge, count * ((size > 0) & (edge < size))) for size, edge, count in pieces]
+    return [entry for entry in kept if entry[2].any()]
 
 
 def _present(pieces: Pieces) -> Pieces:
@@ -129,12 +160,13 @@ def size_sums(size: int, loops: Sequence[AxisLoop], n: int) -> Sums:
         for loop in loops[done:place]:
             outside = _all(outside, loop.step)
         done = place
-        first, only = outside, outside
+        first = outside
+        lone: Lone = [(size, like, count) for size, count in outside]
         for loop in loops[place:]:
             first = _first(first, loop.step) if loop.kind == "temporal" else _all(first, loop.step)
-            only = _only(only, loop.step) if loop.kind == "temporal" else _all(only, loop.step)
+            lone = _lone_temporal(lone, loop.step) if loop.kind == "temporal" else _lone_spatial(lone, loop.step)
         new.append(_words(first, like))
-        kept.append(_words(only, like))
+        kept.append(_words([(size, count) for size, edge, count in lone for count in (count * (edge == 0),)], like))
         if place < len(loops):
             later = _later(outside, loops[place].step)
             for loop in loops[place + 1 :]:

@@ -65,7 +65,7 @@ def piece_words(window: Window, sizes: Sequence[Ints], exact: bool) -> Ints:
     """
     box = 1 + sum(abs(coefficient) * (size - 1) for (coefficient, _), size in zip(window.terms, sizes, strict=True))
     words: Ints = np.asarray(box)
-    if exact:
+    if exact and sizes:
         unique, inverse = np.unique(np.stack(sizes, axis=1), axis=0, return_inverse=True)
         counts = [_distinct(tuple(c for c, _ in window.terms), tuple(map(int, row))) for row in unique]
         words = np.array(counts, dtype=np.int64)[inverse.reshape(-1)]
@@ -128,6 +128,7 @@ def _set_sums(walk: _Walk, now: Pieces, before: Pieces) -> NDArray[np.int64]:
     held, had = _marks(walk, now), _marks(walk, before)
     union = held.any(axis=walk.joined) if walk.joined else held
     if walk.forwards:
+        had = had & _present(now)[..., None]  # an idle child passes nothing on
         stays = union & (had.any(axis=walk.joined) if walk.joined else had)
     else:
         fetched = held & ~had
@@ -181,16 +182,30 @@ def _pieces(
 ) -> Pieces:
     """Give start and size of the piece of each dim at all positions; from `place` on as in the step before.
 
-    The loop at `place` stands `back` earlier; temporal loops after it (at it, if `back` is 0) stand at their last value.
+    The loop at `place` stands `back` earlier; temporal loops after it (at it, if `back` is 0) stand at the last value for
+    which there is a piece.
     """
     pieces = [(np.zeros((), dtype=np.int64), np.asarray(size)) for size in sizes]
-    for position, ((dim, step, kind), item) in enumerate(zip(row, ranges, strict=True)):
+    indices = [
+        item.reshape([-1 if axis == position else 1 for axis in range(len(row))]) for position, item in enumerate(ranges)
+    ]
+    for position, (dim, step, kind) in enumerate(row):
         start, size = pieces[dim]
-        index = item.reshape([-1 if axis == position else 1 for axis in range(len(row))])
+        index = indices[position]
         if kind == "temporal" and position >= place:
-            index = index - back if back and position == place else np.maximum(-(-size // step) - 1, 0)
+            last = -(-size // step) - 1
+            rest = _first_piece(size - last * step, dim, row, indices, position + 1)
+            index = index - back if back and position == place else np.maximum(last - (rest <= 0), 0)
         pieces[dim] = (start + index * step, np.clip(size - index * step, 0, step))
     return pieces
+
+
+def _first_piece(size: Ints, dim: int, row: Row, indices: Sequence[Ints], position: int) -> Ints:
+    """Give the size of the first piece that the loops of a dim from a position on leave of a size."""
+    for (other, step, kind), index in zip(row[position:], indices[position:], strict=True):
+        if other == dim:
+            size = np.clip(size if kind == "temporal" else size - index * step, 0, step)
+    return size
 
 
 def _reach(window: Window, sizes: tuple[int, ...]) -> tuple[int, int]:
@@ -202,18 +217,24 @@ def _reach(window: Window, sizes: tuple[int, ...]) -> tuple[int, int]:
     return low, max(high - low + 1, 0)
 
 
+def _present(pieces: Pieces) -> NDArray[np.bool_]:
+    """Say at which positions no dim has run out."""
+    present: NDArray[np.bool_] = np.asarray(True)
+    for _, size in pieces:
+        present = present & (size > 0)
+    return present
+
+
 def _boxes(walk: _Walk, pieces: Pieces) -> tuple[Ints, Ints]:
     """Give the first and last stored index of the bounding box of each piece; last = first - 1 where there is none."""
     low, length = _reach(walk.window, walk.sizes)
     first: Ints = np.asarray(walk.window.offset)
     last: Ints = np.asarray(walk.window.offset)
-    filled: NDArray[np.bool_] = np.asarray(True)
     for (coefficient, _), (start, size) in zip(walk.window.terms, pieces, strict=True):
         ends = coefficient * start, coefficient * (start + size - 1)
         first, last = first + np.minimum(*ends), last + np.maximum(*ends)
-        filled = filled & (size > 0)
     first, last = np.maximum(first, low), np.minimum(last, low + length - 1)
-    filled = filled & (last >= first)
+    filled = _present(pieces) & (last >= first)
     return np.where(filled, first, 0), np.where(filled, last, -1)
 
 
