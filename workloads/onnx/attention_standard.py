@@ -8,7 +8,7 @@ from workloads.onnx.builder import Builder, Node, Value, index_names, plain
 from workloads.onnx.heads import Heads, append
 from workloads.operator import axis
 
-__all__ = ["attention", "flex_attention", "rotary_embedding", "tensor_scatter"]
+__all__ = ["attention", "flex_attention", "gemma_rotary_embedding", "rotary_embedding", "tensor_scatter"]
 
 _STAGES = {0: "raw", 1: "masked", 2: "masked", 3: "softmax"}
 
@@ -128,3 +128,32 @@ def tensor_scatter(node: Node, builder: Builder) -> None:
     builder.emit(node, "move", dims, inputs, [builder.tensor(added, written)], code=past.code, suffix=":append")
     inputs = [builder.tensor(past, whole), builder.tensor(added, written)]
     builder.emit(node, "view", dims, inputs, [builder.tensor(present, whole)], code=past.code)
+
+
+def gemma_rotary_embedding(node: Node, builder: Builder) -> None:
+    """GemmaRotaryEmbedding: cosines and sines of angles, then x cos + rotated(x) sin of queries and keys.
+
+    Source: ONNX Runtime, documentation of the contributed operators: its formula in onnxscript.
+    """
+    angles = builder.value(node, 0)
+    start = len(builder.operators)
+    names = index_names(3)
+    walked = [plain(name) for name in names]
+    tables = [builder.inner(node, part, angles.shape, angles.code) for part in ("cos", "sin")]
+    builder.emit(
+        node,
+        "elementwise",
+        dict(zip(names, angles.shape, strict=True)),
+        [builder.tensor(angles, walked)],
+        [builder.tensor(table, walked) for table in tables],
+        2,
+        code=angles.code,
+        suffix=":angles",
+        op_type="Cos",
+    )
+    for index in (0, 1):
+        x, turned = builder.value(node, 1 + 2 * index), builder.value(node, 2 + 2 * index)
+        heads = Heads.read(node, x, 0)
+        output = builder.put(node, x.shape, x.code, index)
+        rotate(node, builder, heads, output, tables, turned, suffix=f":{('query', 'key')[index]}")
+    builder.fuse(node, start)

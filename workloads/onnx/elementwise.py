@@ -14,6 +14,7 @@ from workloads.operator import axis
 __all__ = [
     "activation",
     "batch_norm",
+    "bit_cast",
     "broadcast_shape",
     "cast",
     "elementwise",
@@ -126,6 +127,13 @@ def cast(node: Node, builder: Builder) -> None:
     axes = [plain(name) for name in names]
     dims = dict(zip(names, value.shape, strict=True))
     builder.emit(node, "convert", dims, [builder.tensor(value, axes)], [builder.tensor(output, axes)], 1, code=code)
+
+
+def bit_cast(node: Node, builder: Builder) -> None:
+    """BitCast: the same memory read as another type."""
+    value = builder.value(node, 0)
+    output = builder.put(node, value.shape, code_of_onnx(node.int("to", 1), f"node {node.name!r}"))
+    emit_alike(node, builder, "view", 0.0, [output])
 
 
 def softmax(node: Node, builder: Builder) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from workloads.errors import WorkloadError
 from workloads.formats import format_code
 from workloads.onnx.builder import Builder, Node, Value, broadcast_axes, plain
+from workloads.onnx.dtypes import code_of_onnx
 from workloads.onnx.elementwise import broadcast_shape
 from workloads.onnx.epilogue import activate
 from workloads.operator import Axis
@@ -157,14 +158,17 @@ def gemm(node: Node, builder: Builder) -> None:
 
 
 def fused_gemm(node: Node, builder: Builder) -> None:
-    """FusedGemm: the same with an activation function in its kernel."""
-    function = node.text("activation")
-    if not function:
-        gemm(node, builder)
-        return
+    """FusedGemm and GemmFloat8: the same with an activation function; products of FP8 have a type of their own."""
     a, b = builder.value(node, 0), builder.value(node, 1)
+    function, code = node.text("activation"), a.code
+    if node.op_type == "GemmFloat8":
+        function, code = function.capitalize(), code_of_onnx(node.int("dtype", 1), node.name)
     start = len(builder.operators)
-    product = builder.inner(node, "product", gemm_shape(node, a, b), a.code)
+    if function in ("", "None"):
+        output = builder.put(node, gemm_shape(node, a, b), code)
+        emit_gemm(node, builder, a, b, builder.optional(node, 2), output, builder.pair_format(a, b))
+        return
+    product = builder.inner(node, "product", gemm_shape(node, a, b), code)
     emit_gemm(node, builder, a, b, builder.optional(node, 2), product, builder.pair_format(a, b), ":product")
     activate(node, builder, product, function)
     builder.fuse(node, start)
