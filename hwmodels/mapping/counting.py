@@ -118,7 +118,7 @@ def _count_role(nest: _Nest, role: Role, copies: Ints, out: dict[str, Ints]) -> 
         to_macs = child == len(nest.structure.levels)
         sums = _sums(nest, operand, parent, child, exact=exact)
         sent = _every_step(sums) if to_macs else _changes(nest, sums, child)
-        out["first"][:, parent] = math.prod(item.new[0] for _, item in sums)
+        out["first"][:, parent] = math.prod(item.first for _, item in sums)
         back = sent - out["partition"][:, parent] if role == "O" else sent
         out["reads"][:, parent] = back
         if role == "O":
@@ -180,7 +180,7 @@ def _every_step(groups: _Groups) -> Ints:
 
 def _changes(nest: _Nest, groups: _Groups, child: int) -> Ints:
     """Sum what each step brings beyond the step before."""
-    total: Ints = np.asarray(math.prod(sums.new[0] for _, sums in groups))
+    total: Ints = np.asarray(math.prod(sums.first for _, sums in groups))
     place = [0] * len(groups)
     for slot in nest.structure.slots:
         if slot.level >= child or slot.axis:
@@ -223,21 +223,21 @@ def _partition(nest: _Nest, operand: Operand, level: int) -> Ints:
     """Sum over the copies of a level the distinct elements that ever visit each."""
     words = np.ones(nest.n, dtype=np.int64)
     for dim in operand.dims:
-        words = words * size_sums(nest.problem.sizes[dim], _visits(nest, (dim,), level), nest.n).new[0]
+        words = words * size_sums(nest.problem.sizes[dim], _visits(nest, (dim,), level), nest.n).first
     for window in operand.windows:
         sizes = [nest.problem.sizes[dim] for dim in window.dims]
         loops = _visits(nest, window.dims, level)
-        words = words * window_sums(window, sizes, loops, nest.n, True, False).new[0]
+        words = words * window_sums(window, sizes, loops, nest.n, True, False).first
     for dim in nest.problem.sizes:
         if dim not in operand.indexed:
-            words = words * count_steps(nest.problem.sizes[dim], _visits(nest, (dim,), level), nest.n).new[0]
+            words = words * count_steps(nest.problem.sizes[dim], _visits(nest, (dim,), level), nest.n).first
     return words
 
 
 def _share_partitions(nest: _Nest, operand: Operand, kept: Sequence[int], copies: Ints, partition: Ints) -> None:
     """Share the partition of a window's parent out evenly over the distinct words of its children, as Timeloop does."""
     for parent, child in zip(kept, kept[1:], strict=False):
-        together: Ints = np.asarray(math.prod(sums.new[0] for _, sums in _sums(nest, operand, parent, child, exact=True)))
+        together: Ints = np.asarray(math.prod(sums.first for _, sums in _sums(nest, operand, parent, child, exact=True)))
         tile = _tile(nest, operand, child, exact=True)
         partition[:, child] = partition[:, parent] * tile // np.maximum(together, 1) * copies[:, child]
 

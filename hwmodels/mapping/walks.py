@@ -52,6 +52,7 @@ class Sums:
         new_own: As `new`, when the own loop at `place` advanced last.
         kept_own: As `kept`, likewise.
         same_own: As `same`, likewise.
+        first: Words of the pieces of the very first step.
     """
 
     new: tuple[Ints, ...]
@@ -60,6 +61,7 @@ class Sums:
     new_own: tuple[Ints, ...]
     kept_own: tuple[Ints, ...]
     same_own: tuple[Ints, ...]
+    first: Ints
 
     def at(self, place: int, own: bool) -> tuple[Ints, Ints, Ints]:
         """Give new, kept and same of one group."""
@@ -173,7 +175,7 @@ def size_sums(size: int, loops: Sequence[AxisLoop], n: int) -> Sums:
                 later = _first(later, loop.step) if loop.kind == "temporal" else _all(later, loop.step)
             own.append(_words(later, like))
     none = tuple(like for _ in own)
-    return Sums(tuple(new), tuple(kept), tuple(kept), tuple(own), none, none)
+    return Sums(tuple(new), tuple(kept), tuple(kept), tuple(own), none, none, new[0])
 
 
 def count_steps(size: int, loops: Sequence[AxisLoop], n: int) -> Sums:
@@ -204,4 +206,4 @@ def count_steps(size: int, loops: Sequence[AxisLoop], n: int) -> Sums:
                 later = _first(later, loop.step) if loop.kind == "temporal" else spread(later, loop)
             own.append(_number(later, like))
     every, each = tuple(new), tuple(own)
-    return Sums(every, every, every, each, each, each)
+    return Sums(every, every, every, each, each, each, new[0])

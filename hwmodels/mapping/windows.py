@@ -52,7 +52,7 @@ def window_sums(
     columns = iter(np.ascontiguousarray(table.T))
     own = sum(loop.kind == "temporal" for loop in loops)
     parts = [tuple(next(columns) for _ in range(length)) for length in (own + 1,) * 3 + (own,) * 3]
-    return Sums(*parts)
+    return Sums(*parts, first=next(columns))
 
 
 def piece_words(window: Window, sizes: Sequence[Ints], exact: bool) -> Ints:
@@ -95,22 +95,36 @@ class _Walk:
         return [place for place, (_, _, kind) in enumerate(self.row) if kind == "temporal"]
 
     @property
+    def trips(self) -> list[int]:
+        """Trip counts of the first pieces: the most that any piece has."""
+        left = list(self.sizes)
+        trips = []
+        for dim, step, _ in self.row:
+            trips.append(-(-left[dim] // step))
+            left[dim] = min(left[dim], step)
+        return trips
+
+    @property
     def joined(self) -> tuple[int, ...]:
         return tuple(place for place, (_, _, kind) in enumerate(self.row) if kind == "joined")
 
 
 @lru_cache(maxsize=65536)
 def _row_sums(walk: _Walk) -> tuple[int, ...]:
-    """Give new, kept, same, new_own, kept_own, same_own of one mapping, one after the other."""
+    """Give new, kept, same, new_own, kept_own, same_own, first of one mapping, one after the other."""
     other = [_group(walk, place, False) for place in (*walk.temporal, len(walk.row))]
     own = [_group(walk, place, True) for place in walk.temporal]
-    return tuple(sums[part] for group in (other, own) for part in range(3) for sums in group)
+    sums = [sums[part] for group in (other, own) for part in range(3) for sums in group]
+    start = [np.arange(1 if kind == "temporal" else trip) for (_, _, kind), trip in zip(walk.row, walk.trips, strict=True)]
+    pieces = _pieces(walk.sizes, walk.row, start, len(walk.row), 0)
+    first = (_set_sums if walk.exact else _box_sums)(walk, pieces, pieces)[0]
+    return (*sums, int(first))
 
 
 def _group(walk: _Walk, place: int, own: bool) -> tuple[int, int, int]:
     """Give new, kept and same words of the steps at which the loop at `place` (or another one there) advanced last."""
     ranges = []
-    for position, ((_, _, kind), trip) in enumerate(zip(walk.row, _trips(walk.sizes, walk.row), strict=True)):
+    for position, ((_, _, kind), trip) in enumerate(zip(walk.row, walk.trips, strict=True)):
         free = position < place or kind != "temporal"
         ranges.append(np.arange(trip) if free else np.arange(1, trip) if own and position == place else np.arange(1))
     marks = math.prod(len(item) for item in ranges) * _reach(walk.window, walk.sizes)[1]
@@ -152,16 +166,6 @@ def _box_sums(walk: _Walk, now: Pieces, before: Pieces) -> NDArray[np.int64]:
     overlap = np.minimum(last, last_before) - np.maximum(first, first_before) + 1
     unmoved = (first == first_before) & (last == last_before)
     return np.array([size.sum(), np.maximum(overlap, 0).sum(), (size * unmoved).sum()])
-
-
-def _trips(sizes: tuple[int, ...], row: Row) -> list[int]:
-    """Give the trip counts of the first pieces: the most that any piece has."""
-    left = list(sizes)
-    trips = []
-    for dim, step, _ in row:
-        trips.append(-(-left[dim] // step))
-        left[dim] = min(left[dim], step)
-    return trips
 
 
 def _chunks(ranges: list[NDArray[np.int64]], row: Row, marks: int) -> list[list[NDArray[np.int64]]]:
