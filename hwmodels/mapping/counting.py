@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from hwmodels.mapping.walks import AxisLoop, Ints, Kind, Sums, count_steps, size
 from hwmodels.mapping.windows import piece_words, window_sums
 from hwmodels.spatial import ROLES, Accelerator, Conventions, Role
 
-__all__ = ["Counts", "count_moves"]
+__all__ = ["Counts", "count_moves", "kept_words"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,7 +84,9 @@ def count_moves(
     """
     nest = _Nest(problem, accelerator, conventions, structure, steps)
     shape = (nest.n, len(structure.levels), len(ROLES))
-    tables = {name: np.zeros(shape, dtype=np.int64) for name in ("tile", "partition", "reads", "fills", "updates", "first")}
+    tables = {
+        name: np.zeros(shape, dtype=np.int64) for name in ("tile", "partition", "reads", "fills", "updates", "first")
+    }
     widths = _widths(nest)
     used = [math.prod([w for (at, _), w in widths.items() if at < level]) for level in range(shape[1])]
     instances = np.stack([np.broadcast_to(np.asarray(copies, dtype=np.int64), nest.n) for copies in used], axis=1)
@@ -156,7 +159,9 @@ def _sizes_of(nest: _Nest, dim: str, parent: int, child: int, between: Kind) -> 
 def _loops(nest: _Nest, dims: Sequence[str], child: int, parent: int, between: Kind) -> list[AxisLoop]:
     """Give the loops of some dims above a child; spatial ones below the parent are `between`, above it apart."""
     return [
-        AxisLoop(dims.index(slot.dim), step, "temporal" if not slot.axis else between if slot.level >= parent else "apart")
+        AxisLoop(
+            dims.index(slot.dim), step, "temporal" if not slot.axis else between if slot.level >= parent else "apart"
+        )
         for slot, step in nest.slots()
         if slot.dim in dims and slot.level < child
     ]
@@ -188,12 +193,12 @@ def _changes(nest: _Nest, groups: _Groups, child: int) -> Ints:
         own = [slot.dim in dims for dims, _ in groups]
         parts = [sums.at(at, mine) for (_, sums), at, mine in zip(groups, place, own, strict=True)]
         place = [at + mine for at, mine in zip(place, own, strict=True)]
-        total = total + math.prod(new for new, _, _ in parts) - _kept(parts)
+        total = total + math.prod(new for new, _, _ in parts) - kept_words(parts)
     return total
 
 
-def _kept(parts: Sequence[tuple[Ints, Ints, Ints]]) -> Ints:
-    """Count what stays of tiles of which at most one axis moved; for sets, `same` is `kept` and any axes may have moved."""
+def kept_words(parts: Sequence[tuple[Ints, Ints, Ints]]) -> Ints:
+    """Count what stays of tiles of which at most one axis moved; for sets (`same` is `kept`), of any tiles."""
     same: Ints = np.asarray(math.prod(part for _, _, part in parts))
     total = same
     for index, (_, kept, unmoved) in enumerate(parts):
@@ -236,8 +241,10 @@ def _partition(nest: _Nest, operand: Operand, level: int) -> Ints:
 
 def _share_partitions(nest: _Nest, operand: Operand, kept: Sequence[int], copies: Ints, partition: Ints) -> None:
     """Share the partition of a window's parent out evenly over the distinct words of its children, as Timeloop does."""
-    for parent, child in zip(kept, kept[1:], strict=False):
-        together: Ints = np.asarray(math.prod(sums.first for _, sums in _sums(nest, operand, parent, child, exact=True)))
+    for parent, child in pairwise(kept):
+        together: Ints = np.asarray(
+            math.prod(sums.first for _, sums in _sums(nest, operand, parent, child, exact=True))
+        )
         tile = _tile(nest, operand, child, exact=True)
         partition[:, child] = partition[:, parent] * tile // np.maximum(together, 1) * copies[:, child]
 
