@@ -1,21 +1,39 @@
-"""Mapping cases as YAML: `architectures.yaml` and `cases.yaml` in the format of the Timeloop reference set."""
+"""Mapping cases in files, `architectures.yaml` and `cases.yaml` in the format of the reference set, and their tables.
+
+`tests/golden/reference/mapping/README.md` describes the format; `case_tables` gives rows with the columns of its CSV
+files.
+"""
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwmodels.mapping.case_schema import (
+    ArchitectureEntry,
+    CaseEntry,
+    LevelEntry,
+    MacEntry,
+    NestEntry,
+    read_architecture_entries,
+    read_case_entries,
+)
 from hwmodels.mapping.records import Mapping, from_factors
-from hwmodels.spatial import REFERENCE, Accelerator, BufferLevel, MeshAxis
+from hwmodels.mapping.traffic import Traffic, evaluate
+from hwmodels.spatial import REFERENCE, ROLES, Accelerator, BufferLevel, Conventions, MeshAxis
 from workloads.errors import MappingError, nearest
 from workloads.operator import Operator, Tensor, axis
 
-__all__ = ["Case", "conv_operator", "gemm_operator", "read_architectures", "read_cases"]
+__all__ = ["Case", "case_tables", "conv_operator", "gemm_operator", "read_architectures", "read_cases"]
 
 PJ = 1e-12
+
+_DIMS = {"gemm": "MNK", "conv": "RSPQCKN"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +56,7 @@ class Case:
 
 
 def gemm_operator(name: str, bounds: MappingABC[str, int]) -> Operator:
-    """Give O[m,n] += I[m,k] W[k,n] with the sizes M, N, K.
+    """Give O[m,n] += I[m,k] W[k,n], in int8 with 32-bit sums, by its sizes M, N, K.
 
     Example:
         >>> gemm_operator("g", {"M": 2, "N": 3, "K": 4}).points()
@@ -55,7 +73,7 @@ def gemm_operator(name: str, bounds: MappingABC[str, int]) -> Operator:
 
 
 def conv_operator(name: str, bounds: MappingABC[str, int], stride: int = 1) -> Operator:
-    """Give O[n,k,q,p] += I[n,c,stride q+s,stride p+r] W[c,k,r,s]; no padding.
+    """Give O[n,k,q,p] += I[n,c,stride q+s,stride p+r] W[c,k,r,s], in int8 with 32-bit sums; no padding.
 
     Example:
         >>> sizes = dict(R=3, S=3, P=4, Q=4, C=2, K=2, N=1)
@@ -72,15 +90,15 @@ def conv_operator(name: str, bounds: MappingABC[str, int], stride: int = 1) -> O
 
 
 def read_architectures(path: str | os.PathLike[str]) -> dict[str, Accelerator]:
-    """Read accelerators.
+    """Read accelerators; they count by `REFERENCE`.
 
     Args:
         path: An `architectures.yaml`.
 
     Raises:
-        MappingError: Not readable as such a file.
+        MappingError: Faults of the file.
     """
-    return {name: _accelerator(name, entry) for name, entry in _yaml(Path(path)).items()}
+    return {name: _accelerator(name, entry, path) for name, entry in read_architecture_entries(Path(path)).items()}
 
 
 def read_cases(path: str | os.PathLike[str], accelerators: MappingABC[str, Accelerator]) -> list[Case]:
@@ -91,74 +109,201 @@ def read_cases(path: str | os.PathLike[str], accelerators: MappingABC[str, Accel
         accelerators: By name.
 
     Raises:
-        MappingError: Not readable as such a file.
+        MappingError: Faults of the file: the case, and what is wrong with it.
     """
-    return [_case(entry, accelerators) for entry in _yaml(Path(path))]
+    entries = read_case_entries(Path(path))
+    names = [entry.id for entry in entries]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise MappingError(f"{path}: case {twice[0]} is there twice; give every case an id of its own")
+    cases = []
+    for entry in entries:
+        try:
+            cases.append(_case(entry, accelerators))
+        except MappingError as error:
+            raise MappingError(f"{path}: case {entry.id}: {error}") from None
+    return cases
 
 
-def _yaml(path: Path) -> Any:
-    import yaml
-
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
-
-
-def _accelerator(name: str, entry: MappingABC[str, Any]) -> Accelerator:
-    rows = [*entry["levels_outermost_first"], entry["mac"]]
-    levels = []
-    for row, inner in zip(rows, rows[1:], strict=False):
-        levels.append(
-            BufferLevel(
-                name=row["name"],
-                keeps=tuple(row["tensors_kept"]),
-                capacity_words=row["capacity_words_per_instance"],
-                word_bits=row["word_bits"],
-                read_words_per_cycle=row["read_bw_words_per_cycle_per_instance"],
-                write_words_per_cycle=row["write_bw_words_per_cycle_per_instance"],
-                read_j=row["energy_read_pJ_per_word"] * PJ,
-                write_j=row["energy_write_pJ_per_word"] * PJ,
-                mesh=_mesh(row, inner),
-                buffering="shadow" if row["capacity_words_per_instance"] == 1 else "double",
-                shared_port=not levels,
-            )
+def _accelerator(name: str, entry: ArchitectureEntry, path: str | os.PathLike[str]) -> Accelerator:
+    rows: list[LevelEntry | MacEntry] = [*entry.levels_outermost_first, entry.mac]
+    if len(rows) < 2 or entry.levels_outermost_first[0].instances != 1:
+        raise MappingError(f"{path}: {name}: the outermost level has to be there, once (instances: 1)")
+    levels = [
+        BufferLevel(
+            name=row.name,
+            keeps=tuple(row.tensors_kept),
+            capacity_words=row.capacity_words_per_instance,
+            word_bits=row.word_bits,
+            read_words_per_cycle=row.read_bw_words_per_cycle_per_instance,
+            write_words_per_cycle=row.write_bw_words_per_cycle_per_instance,
+            read_j=row.energy_read_pJ_per_word * PJ,
+            write_j=row.energy_write_pJ_per_word * PJ,
+            mesh=_mesh(row, inner, f"{path}: {name}: below {row.name}"),
+            buffering="shadow" if row.capacity_words_per_instance == 1 else "double",
+            shared_port=place == 0,
         )
+        for place, (row, inner) in enumerate(zip(entry.levels_outermost_first, rows[1:], strict=True))
+    ]
     return Accelerator(
         name=name,
         levels=tuple(levels),
-        mac_j=entry["mac"]["energy_pJ_per_mac"] * PJ,
-        macs_per_cycle=entry["mac"]["macs_per_cycle_per_instance"],
+        mac_j=entry.mac.energy_pJ_per_mac * PJ,
+        macs_per_cycle=entry.mac.macs_per_cycle_per_instance,
         conventions=REFERENCE,
     )
 
 
-def _mesh(outer: MappingABC[str, Any], inner: MappingABC[str, Any]) -> tuple[MeshAxis, ...]:
-    x = inner["mesh_x"] // outer["mesh_x"]
-    y = inner["instances"] // outer["instances"] // x
-    return tuple(MeshAxis(name=name, size=size) for name, size in (("X", x), ("Y", y)) if size > 1)
-
-
-def _case(entry: MappingABC[str, Any], accelerators: MappingABC[str, Accelerator]) -> Case:
-    name, bounds = entry["id"], entry["bounds"]
-    if entry["architecture"] not in accelerators:
-        raise MappingError(f"case {name}: unknown architecture; {nearest(entry['architecture'], accelerators)}")
-    accelerator = accelerators[entry["architecture"]]
-    operator = (
-        gemm_operator(name, bounds) if entry["problem"] == "gemm" else conv_operator(name, bounds, entry["stride"])
-    )
-    kept = {level.name: level.keeps for level in accelerator.levels}
-    levels = [
-        (
-            row["level"],
-            kept[row["level"]],
-            _factors(row["temporal_outermost_first"]),
-            {axis: _factors(loops) for axis, loops in row.get("spatial_below_this_level", {}).items()},
+def _mesh(outer: LevelEntry, inner: LevelEntry | MacEntry, where: str) -> tuple[MeshAxis, ...]:
+    """Give the fan-out between two levels: mesh_x and instances of the inner one over those of the outer one."""
+    x, rest_x = divmod(inner.mesh_x, outer.mesh_x)
+    fan_out, rest = divmod(inner.instances, outer.instances)
+    if rest_x or rest or fan_out % max(x, 1):
+        raise MappingError(
+            f"{where}: {inner.instances} instances, {inner.mesh_x} along X, do not divide over "
+            f"{outer.instances} instances, {outer.mesh_x} along X"
         )
-        for row in entry["mapping"]
+    sizes = {"X": x, "Y": fan_out // x}
+    return tuple(MeshAxis(name=name, size=size) for name, size in sizes.items() if size > 1)
+
+
+def _case(entry: CaseEntry, accelerators: MappingABC[str, Accelerator]) -> Case:
+    if entry.architecture not in accelerators:
+        raise MappingError(f"unknown architecture {entry.architecture!r}; {nearest(entry.architecture, accelerators)}")
+    dims = _DIMS[entry.problem]
+    if set(entry.bounds) != set(dims):
+        raise MappingError(f"a {entry.problem} has the bounds {', '.join(dims)}; found {', '.join(entry.bounds)}")
+    accelerator = accelerators[entry.architecture]
+    return Case(
+        name=entry.id,
+        layer=entry.layer,
+        operator=gemm_operator(entry.id, entry.bounds)
+        if entry.problem == "gemm"
+        else conv_operator(entry.id, entry.bounds, entry.stride),
+        accelerator=accelerator,
+        mapping=_mapping(entry, accelerator),
+    )
+
+
+def _mapping(entry: CaseEntry, accelerator: Accelerator) -> Mapping:
+    nests: dict[str, NestEntry] = {}
+    for nest in entry.mapping:
+        accelerator.level_index(nest.level)
+        if nest.level in nests:
+            raise MappingError(f"level {nest.level} is there twice; put all its loops in one entry")
+        nests[nest.level] = nest
+    empty = NestEntry(level="")
+    mapping = from_factors(
+        (
+            (
+                level.name,
+                level.keeps,
+                _factors(nests.get(level.name, empty).temporal_outermost_first),
+                {
+                    name: _factors(loops)
+                    for name, loops in nests.get(level.name, empty).spatial_below_this_level.items()
+                },
+            )
+            for level in accelerator.levels
+        ),
+        entry.bounds,
+    )
+    for dim, size in entry.bounds.items():
+        factors = [text for nest in entry.mapping for text in _texts(nest) if text.partition(":")[0].strip() == dim]
+        product = math.prod(factor for _, factor in _factors(factors))
+        if product != size:
+            raise MappingError(
+                f"the factors of {dim} ({', '.join(factors) or 'none'}) multiply to {product}, not {size}"
+            )
+    return mapping
+
+
+def _texts(nest: NestEntry) -> list[str]:
+    return [
+        *nest.temporal_outermost_first,
+        *(text for texts in nest.spatial_below_this_level.values() for text in texts),
     ]
-    named = {row[0] for row in levels}
-    levels += [(level.name, level.keeps, [], {}) for level in accelerator.levels if level.name not in named]
-    mapping = from_factors(levels, bounds)
-    return Case(name=name, layer=entry["layer"], operator=operator, accelerator=accelerator, mapping=mapping)
 
 
-def _factors(texts: list[str]) -> list[tuple[str, int]]:
-    return [(dim, int(factor)) for dim, _, factor in (text.partition(":") for text in texts)]
+def _factors(texts: Iterable[str]) -> list[tuple[str, int]]:
+    pairs = []
+    for text in texts:
+        dim, _, factor = text.partition(":")
+        if not factor.strip().isdecimal():
+            raise MappingError(f"loop {text!r} is not DIM:FACTOR with a whole number; write M:4")
+        pairs.append((dim.strip(), int(factor)))
+    return pairs
+
+
+def case_tables(
+    cases: Iterable[Case], conventions: Conventions | None = None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Evaluate cases.
+
+    Args:
+        cases: What to evaluate.
+        conventions: What counts include; default: those of each accelerator.
+
+    Returns:
+        Rows of `counts.csv` (case, level, tensor) and of `summary.csv` (case). Energies in pJ.
+
+    Raises:
+        MappingError: A case is not valid, or does not fit.
+    """
+    counts: list[dict[str, Any]] = []
+    summary: list[dict[str, Any]] = []
+    for case in cases:
+        try:
+            traffic = evaluate(case.operator, case.accelerator, case.mapping, conventions)
+            traffic.require_fit()
+        except MappingError as error:
+            raise MappingError(f"case {case.name}: {error}") from None
+        counts += _count_rows(case, traffic)
+        summary.append(_summary_row(case, traffic))
+    return counts, summary
+
+
+def _count_rows(case: Case, traffic: Traffic) -> Iterable[dict[str, Any]]:
+    for place, level in enumerate(case.mapping.levels):
+        copies = int(traffic.instances[0, place])
+        for column, role in enumerate(ROLES):
+            if role not in level.keeps:
+                continue
+            totals = {name: int(getattr(traffic, name)[0, place, column]) for name in ("reads", "fills", "updates")}
+            yield {
+                "case": case.name,
+                "level": level.level,
+                "tensor": role,
+                "instances_used": copies,
+                "tile_words_per_instance": int(traffic.tile[0, place, column]),
+                "partition_words_per_instance": _share(int(traffic.partition[0, place, column]), copies),
+                **{f"{name}_per_instance": _share(total, copies) for name, total in totals.items()},
+                **{f"{name}_total": total for name, total in totals.items()},
+                "energy_pJ": _picojoules(traffic.level_j[0, place, column]),
+            }
+
+
+def _summary_row(case: Case, traffic: Traffic) -> dict[str, Any]:
+    cycles, energy = int(traffic.cycles[0]), _picojoules(traffic.energy_j[0])
+    return {
+        "case": case.name,
+        "architecture": case.accelerator.name,
+        "layer": case.layer,
+        "macs": traffic.macs,
+        "compute_cycles": math.ceil(traffic.compute_cycles[0]),
+        "cycles": cycles,
+        "bound": traffic.bounds[traffic.bound[0]],
+        "utilization": round(float(traffic.utilization[0]), 6),
+        "energy_pJ": energy,
+        "edp_pJ_cycles": energy * cycles,
+        "independent_check": "-",
+    }
+
+
+def _share(total: int, copies: int) -> int | float:
+    """Give the average over the instances, whole where it is."""
+    return total / copies if total % copies else total // copies
+
+
+def _picojoules(energy_j: float) -> float:
+    return float(f"{energy_j / PJ:.12g}")  # twelve digits: what is left of exact decimal inputs

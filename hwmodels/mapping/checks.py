@@ -1,4 +1,4 @@
-"""Is a mapping valid for an operator and an accelerator? Every fault says what is wrong, where, and what would be right."""
+"""Is a mapping valid for an operator and an accelerator? Every fault says what is wrong, where, and what is right."""
 
 from __future__ import annotations
 
@@ -67,15 +67,17 @@ def _check_steps(problem: Problem, accelerator: Accelerator, batch: MappingBatch
     left = {dim: np.full(len(steps), size, dtype=np.int64) for dim, size in problem.sizes.items()}
     widths: dict[tuple[int, str], NDArray[np.int64]] = {}
     for slot, step in zip(batch.structure.slots, steps.T, strict=True):
-        _refuse(step < 1, f"a loop over {slot.dim} has step {{}}; a step is at least 1", step)
-        text = f"a loop over {slot.dim} at {batch.structure.levels[slot.level]} has step {{}}, more than the piece of {{}} that it walks"
-        _refuse(step > left[slot.dim], text, step, left[slot.dim])
+        where = f"a loop over {slot.dim} at {batch.structure.levels[slot.level]} has step {{}}"
+        _refuse(step < 1, f"{where}; a step is at least 1", step)
+        _refuse(step > left[slot.dim], f"{where}, more than the piece of {{}} that it walks", step, left[slot.dim])
         if slot.axis:
             key = (slot.level, slot.axis)
             widths[key] = widths.get(key, np.ones(len(steps), dtype=np.int64)) * -(-left[slot.dim] // step)
         left[slot.dim] = step
     for dim, rest in left.items():
-        text = f"{problem.name}: the loops leave pieces of {{}} of dim {dim!r} to the MACs, which take one; add a loop with step 1"
+        text = (
+            f"{problem.name}: the loops over {dim} end in pieces of {{}}, but a MAC takes one; add a loop with step 1"
+        )
         _refuse(rest > 1, text, rest)
     for (place, name), width in widths.items():
         size = accelerator.levels[place].axis(name).size
@@ -88,4 +90,3 @@ def _refuse(wrong: NDArray[np.bool_], text: str, *values: NDArray[np.int64]) -> 
         row = int(np.argmax(wrong))
         where = f" (mapping {row} of {len(wrong)})" if len(wrong) > 1 else ""
         raise MappingError(text.format(*[int(value[row]) for value in values]) + where)
-

@@ -23,6 +23,7 @@ from hwmodels.spatial import ROLES, Accelerator, BufferLevel, Conventions
 
 __all__ = ["Price", "price_counts", "usable_words"]
 
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Price:
     """Cycles and energy of a batch of mappings; the fields of `Traffic` of the same names."""
@@ -37,9 +38,9 @@ class Price:
     other_j: Floats
     energy_j: Floats
     latency_s: Floats
-    demand_words: Floats
+    tile_words: Floats
     usable_words: Floats
-    fits: NDArray[np.bool_]
+    level_fits: NDArray[np.bool_]
 
 
 def price_counts(
@@ -47,7 +48,8 @@ def price_counts(
 ) -> Price:
     """Give cycles and energy of counted mappings."""
     words = _words(problem, accelerator, rules, counts)
-    demand, usable, fits = _fit(problem, accelerator, rules, counts)
+    tile_words, usable, level_fits = _fit(problem, accelerator, rules, counts)
+    fits = level_fits.all(axis=1)
     compute = counts.steps / accelerator.macs_per_cycle
     cycles, bound, bounds = total_cycles(accelerator, rules, structure, counts, words, compute)
     level_j = np.zeros_like(words.reads)
@@ -70,9 +72,9 @@ def price_counts(
         other_j=other,
         energy_j=energy,
         latency_s=latency,
-        demand_words=demand,
+        tile_words=tile_words,
         usable_words=usable,
-        fits=fits,
+        level_fits=level_fits,
     )
 
 
@@ -102,17 +104,16 @@ def element_words(problem: Problem, level: BufferLevel, rules: Conventions) -> F
 def _fit(
     problem: Problem, accelerator: Accelerator, rules: Conventions, counts: Counts
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Give demand and usable capacity of each level, and whether all fit. The outermost holds whole tensors: not asked."""
-    demand = np.zeros(counts.instances.shape)
+    """Give what tiles take of each level, what is usable, and which levels are large enough."""
     usable = np.array([usable_words(level, rules) for level in accelerator.levels])
-    fits = np.ones(len(demand), dtype=bool)
+    taken: Floats = counts.tile.astype(float) * np.stack(
+        [element_words(problem, level, rules) for level in accelerator.levels]
+    )
+    fits = taken.sum(axis=2) <= usable
     for place, level in enumerate(accelerator.levels):
-        tiles = counts.tile[:, place] * element_words(problem, level, rules)
-        demand[:, place] = tiles.sum(axis=1)
-        fits &= demand[:, place] <= usable[place]
         for role in level.partitions:
-            fits &= tiles[:, ROLES.index(role)] <= usable_words(level, rules, role)
-    return demand, usable, fits
+            fits[:, place] &= taken[:, place, ROLES.index(role)] <= usable_words(level, rules, role)
+    return taken, usable, np.asarray(fits)
 
 
 def _words(problem: Problem, accelerator: Accelerator, rules: Conventions, counts: Counts) -> Words:
@@ -146,4 +147,3 @@ def _burst_factors(problem: Problem, accelerator: Accelerator, rules: Convention
         bits = counts.runs[:, column] * width
         scale[:, 0, column] = np.ceil(bits / burst) * burst / bits
     return scale
-

@@ -96,8 +96,8 @@ def problem_of(operator: Operator, exact_windows: bool = True) -> Problem:
 
     Args:
         operator: Scalar.
-        exact_windows: As `Conventions.exact_windows`: off, every axis of the inputs that is not one dim is a window, whose
-            tiles are bounding boxes.
+        exact_windows: As `Conventions.exact_windows`: off, every axis of the inputs that is not one dim is a window,
+            whose tiles are bounding boxes.
 
     Raises:
         MappingError: Not a product of two tensors, or its tensors have axes that cannot be taken apart.
@@ -105,7 +105,8 @@ def problem_of(operator: Operator, exact_windows: bool = True) -> Problem:
     Example:
         >>> from workloads import Operator, Tensor, axis
         >>> a, b, c = (Tensor(name=n, axes=tuple(map(axis, d))) for n, d in (("a", "mk"), ("b", "kn"), ("c", "mn")))
-        >>> gemm = Operator(name="g", op_type="MatMul", kind="matmul", dims=dict(m=4, n=5, k=6), inputs=(a, b), outputs=(c,))
+        >>> gemm = Operator(name="g", op_type="MatMul", kind="matmul", dims=dict(m=4, n=5, k=6), inputs=(a, b),
+        outputs=(c,))
         >>> sorted(problem_of(gemm).indexes("n"))
         ['O', 'W']
     """

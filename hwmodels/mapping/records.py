@@ -1,20 +1,22 @@
 """A mapping: which loops run at which level, in which order, in what steps; and a batch of mappings of one structure.
 
-Interface. A loop walks the piece of its dim that it is handed in pieces of `step`: the last piece may be smaller (edge
-tiles). The outermost loop of a dim is handed the whole dim; every inner loop one piece of the next outer loop of that dim,
-be it temporal or spatial. The innermost loop of every dim longer than 1 has step 1. So a dim of 49 in steps of 16 and then
-1 is 3 pieces of 16 and one of 1. With perfect factors a loop's trip count is (outer step) / step.
+Interface. A loop walks the piece of its dim that it is handed in pieces of `step`: the last piece may be smaller
+(edge tiles). The outermost loop of a dim is handed the whole dim; every inner loop one piece of the next outer loop
+of that dim, be it temporal or spatial. The innermost loop of every dim longer than 1 has step 1. So a dim of 49 in
+steps of 16 and then 1 is 3 pieces of 16 and one of 1. With perfect factors a loop's trip count is (outer step) /
+step.
 
-The loops of a level run above the tiles that the *next* level holds: a level's own tile is what all loops at and below the
-level touch. Spatial loops of a level are inside its temporal loops.
+The loops of a level run above the tiles that the *next* level holds: a level's own tile is what all loops at and
+below the level touch. Spatial loops of a level are inside its temporal loops.
 
-A batch (`MappingBatch`) shares one `Structure` (which loops, in which order, what is kept) and holds an array of steps of
-shape (n_mappings, n_loops): `evaluate` works on all its rows at once.
+A batch (`MappingBatch`) shares one `Structure` (which loops, in which order, what is kept) and holds an array of
+steps of shape (n_mappings, n_loops): `evaluate` works on all its rows at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping as MappingABC
+from collections.abc import Iterable
+from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +78,9 @@ class Mapping:
             for place, level in enumerate(self.levels)
             for loop in (*level.temporal, *level.spatial)
         )
-        return Structure(tuple(entry.level for entry in self.levels), tuple(entry.keeps for entry in self.levels), slots)
+        return Structure(
+            tuple(entry.level for entry in self.levels), tuple(entry.keeps for entry in self.levels), slots
+        )
 
     def batch(self) -> MappingBatch:
         """Give a batch of this one mapping."""
@@ -158,7 +162,8 @@ def from_factors(
     """Build a mapping from trip counts: a loop's step is the product of the factors of its dim inside it.
 
     Args:
-        levels: Outermost first: name, kept roles, temporal (dim, factor) outermost first, spatial (dim, factor) by axis.
+        levels: Outermost first: name, kept roles, temporal (dim, factor) outermost first, spatial (dim, factor) by
+            axis.
         sizes: Size of each dim.
 
     Raises:
@@ -182,7 +187,9 @@ def from_factors(
     short = {dim: reached for dim, reached in inside.items() if reached < sizes[dim]}
     if short:
         dim = next(iter(short))
-        raise MappingError(f"the factors of dim {dim!r} multiply to {short[dim]}, but it has {sizes[dim]}; cover it all")
+        raise MappingError(
+            f"the factors of dim {dim!r} multiply to {short[dim]}, but it has {sizes[dim]}; cover it all"
+        )
     return Mapping(tuple(reversed(built)))
 
 

@@ -1,13 +1,13 @@
 """Cycles of a mapped operator.
 
-A port's time is its words over its bandwidth; the words of one instance are the average over the instances in use. From
-the MACs outwards: the work inside a level starts as steps / MACs per cycle; a level whose loads overlap takes the longer of
-the work inside it and its loads, a serial one their sum; no port takes longer than the whole. So with perfect overlap the
-cycles are the longest of computing and of all ports.
+A port's time is its words over its bandwidth; the words of one instance are the average over the instances in use.
+From the MACs outwards: the work inside a level starts as steps / MACs per cycle; a level whose loads overlap takes
+the longer of the work inside it and its loads, a serial one their sum; no port takes longer than the whole. So with
+perfect overlap the cycles are the longest of computing and of all ports.
 
-With `Conventions.fill_drain` the first tiles are loaded before the first step, level by level, the array fills and drains
-once (instances along each mesh axis, less one), and one tile of outputs is stored after the last step, level by level;
-the words of these tiles are then not part of the overlapped ones.
+With `Conventions.fill_drain` the first tiles are loaded before the first step, level by level, the array fills and
+drains once (instances along each mesh axis, less one), and one tile of outputs is stored after the last step, level
+by level; the words of these tiles are then not part of the overlapped ones.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def total_cycles(
     out[:, 0, ROLES.index("I")] += words.extra
     extra = np.zeros_like(compute)
     if rules.fill_drain:
-        first_out, first_in = _ends(structure, counts, words)
-        extra = _end_cycles(accelerator, rules, first_out, first_in) + _array_cycles(counts)
+        first_out, first_in, ends = _ends(accelerator, rules, structure, counts, words)
+        extra = ends + _array_cycles(counts)
         out, into = np.maximum(out - first_out, 0.0), np.maximum(into - first_in, 0.0)
     ports = _port_cycles(accelerator, rules, out.sum(axis=2), into.sum(axis=2))
     inside = compute
@@ -119,38 +119,35 @@ def _load_cycles(
         else:
             moved_in[:, child, column] = into[:, child, column]
     ports = _port_cycles(accelerator, rules, moved_out.sum(axis=2), moved_in.sum(axis=2))
-    return np.max([np.zeros(len(out)), *ports.values()], axis=0)
+    return _slowest(ports, len(out))
 
 
-def _ends(structure: Structure, counts: Counts, words: Words) -> tuple[Floats, Floats]:
-    """Give the words of one instance that move before the first step (W, I) and after the last (O): out and into."""
+def _slowest(ports: dict[str, Floats], n: int) -> Floats:
+    return np.asarray(np.max([np.zeros(n), *ports.values()], axis=0))
+
+
+def _ends(
+    accelerator: Accelerator, rules: Conventions, structure: Structure, counts: Counts, words: Words
+) -> tuple[Floats, Floats, Floats]:
+    """Give what one instance reads and writes before the first step (W, I) and after the last (O), and the cycles.
+
+    A level loads the tiles of the next inner levels once its own are there, and stores in the opposite order.
+    """
     first_out, first_in = np.zeros_like(words.reads), np.zeros_like(words.reads)
-    for child in range(1, len(structure.levels)):
-        for column, parent in _parents(structure, child).items():
-            first = words.first[:, parent, column] / counts.instances[:, parent]
-            if column == _O:
-                first_in[:, parent, column] = first
-            else:
-                first_out[:, parent, column] = first
-                first_in[:, child, column] = words.tile[:, child, column]
-    return first_out, first_in
-
-
-def _end_cycles(accelerator: Accelerator, rules: Conventions, first_out: Floats, first_in: Floats) -> Floats:
-    """Give the cycles of loading the first tiles and storing the last: the levels one after the other."""
-    total = np.zeros(len(first_out))
-    loads = first_in.copy()
-    loads[:, :, _O] = 0.0
-    stores = first_in - loads
-    for parent in range(len(accelerator.levels)):
-        out, into = np.zeros(first_out.shape[:2]), np.zeros(first_out.shape[:2])
-        out[:, parent] = first_out[:, parent].sum(axis=1)
-        into[:, parent + 1 :] = loads[:, parent + 1 :].sum(axis=2) if out[:, parent].any() else 0.0
-        total += np.max([np.zeros(len(out)), *_port_cycles(accelerator, rules, out, into).values()], axis=0)
-        store = np.zeros_like(out)
-        store[:, parent] = stores[:, parent].sum(axis=1)
-        total += np.max([np.zeros(len(out)), *_port_cycles(accelerator, rules, np.zeros_like(out), store).values()], axis=0)
-    return total
+    cycles = np.zeros(len(first_out))
+    for parent in range(len(structure.levels)):
+        out, into, back = (np.zeros(first_out.shape) for _ in range(3))
+        for child in range(parent + 1, len(structure.levels)):
+            for column, owner in _parents(structure, child).items():
+                if owner != parent:
+                    continue
+                first = words.first[:, parent, column] / counts.instances[:, parent]
+                (back if column == _O else out)[:, parent, column] = first
+                into[:, child, column] = 0.0 if column == _O else words.tile[:, child, column]
+        for reads, writes in ((out, into), (np.zeros_like(back), back)):
+            cycles += _slowest(_port_cycles(accelerator, rules, reads.sum(axis=2), writes.sum(axis=2)), len(cycles))
+        first_out, first_in = first_out + out, first_in + into + back
+    return first_out, first_in, cycles
 
 
 def _array_cycles(counts: Counts) -> Floats:

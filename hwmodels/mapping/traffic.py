@@ -1,21 +1,23 @@
 """The cost model of a mapped operator: `evaluate(operator, accelerator, mappings) -> Traffic`.
 
-Interface. `mappings` is one `Mapping`, a sequence of them (any structures), or a `MappingBatch` (one structure, arrays of
+Interface. `mappings` is one `Mapping`, a sequence of them (any structures), or a `MappingBatch` (one structure,
+arrays of
 steps: fast). All arrays of `Traffic` have the mappings first: (n,), (n, levels) or (n, levels, roles), levels outermost
 first, roles in the order W, I, O. Counts are elements, summed over all instances of a level.
 
 Counts, after the Timeloop definitions:
 
 - reads of a level serve the next inner level that keeps the tensor, or the MACs; fills come from the next outer one.
-- A child is sent what its new tile holds beyond its previous one (sets of indices, each instance walking its own loops).
+- A child is sent what its new tile holds beyond its previous one (sets of indices, each instance walking its own
+  loops).
 - A word for several children in the same step is read once and filled once per child; partial sums of parallel children
   for the same output in the same step are one update.
 - MACs have no registers: the level that feeds them is read at every step.
-- The first accumulation into an output starts from zero: reads of O = updates - partition; fills of O = exchanged words -
-  partition, where partition is the number of distinct words that ever visit the instance.
+- The first accumulation into an output starts from zero: reads of O = updates - partition; fills of O = exchanged
+  words - partition, where partition is the number of distinct words that ever visit the instance.
 - Edge tiles are counted with their true sizes.
 
-Costs: `pricing`. What does not fit has infinite cycles and energy, and `demand_words` beside the usable capacity.
+Costs: `pricing`. What does not fit has infinite cycles and energy, and `tile_words` stands beside `usable_words`.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from hwmodels.mapping.counting import Counts, count_moves
 from hwmodels.mapping.pricing import Price, price_counts
 from hwmodels.mapping.problem import Problem, problem_of
 from hwmodels.mapping.records import Mapping, MappingBatch, Structure
-from hwmodels.spatial import Accelerator, Conventions
+from hwmodels.spatial import ROLES, Accelerator, Conventions
 from workloads.errors import MappingError
 from workloads.operator import Operator
 
@@ -62,9 +64,9 @@ class Traffic:
         other_j: Energy of what is not mapped (reading a bias) and of static power [J]; (n,).
         energy_j: Of the whole operator [J]; (n,).
         latency_s: Cycles at the accelerator's clock [s]; (n,).
-        demand_words: Words of a level's capacity that the tiles take; (n, levels).
-        usable_words: What is usable of it; (levels,); inf: unbounded.
-        fits: All tiles fit; (n,).
+        tile_words: Words of a level's capacity that each tile takes; (n, levels, roles).
+        usable_words: What is usable of it, by all tensors together; (levels,); inf: unbounded.
+        level_fits: All tiles fit in the level, those with a partition of their own also in that; (n, levels).
     """
 
     levels: tuple[str, ...]
@@ -85,9 +87,14 @@ class Traffic:
     other_j: NDArray[np.float64]
     energy_j: NDArray[np.float64]
     latency_s: NDArray[np.float64]
-    demand_words: NDArray[np.float64]
+    tile_words: NDArray[np.float64]
     usable_words: NDArray[np.float64]
-    fits: NDArray[np.bool_]
+    level_fits: NDArray[np.bool_]
+
+    @property
+    def fits(self) -> NDArray[np.bool_]:
+        """All tiles fit; (n,)."""
+        return np.asarray(self.level_fits.all(axis=1))
 
     @property
     def edp_j_cycles(self) -> NDArray[np.float64]:
@@ -96,6 +103,32 @@ class Traffic:
 
     def __len__(self) -> int:
         return len(self.cycles)
+
+    def require_fit(self, row: int = 0) -> None:
+        """Refuse a mapping whose tiles do not fit.
+
+        Args:
+            row: Which mapping.
+
+        Raises:
+            MappingError: Each level that is too small, and how many words each tensor's tile needs there.
+        """
+        if self.fits[row]:
+            return
+        faults = []
+        for place, level in enumerate(self.levels):
+            parts = [
+                f"{role} {tile:,} elements = {words:,.6g} words"
+                for role, tile, words in zip(ROLES, self.tile[row, place], self.tile_words[row, place], strict=True)
+                if tile
+            ]
+            if not self.level_fits[row, place]:
+                need = self.tile_words[row, place].sum()
+                faults.append(
+                    f"level {level} has room for {self.usable_words[place]:,.6g} words, the tiles need {need:,.6g}: "
+                    f"{', '.join(parts)}; hand it smaller pieces"
+                )
+        raise MappingError("\n".join(faults))
 
 
 def evaluate(

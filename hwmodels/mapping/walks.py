@@ -1,11 +1,11 @@
 """One axis of one tensor on its way between two levels: exact sums over all steps of the walk.
 
-The loops between the outermost level and a child level walk every axis of a tensor. At each step (one combination of the
-temporal loops above the child) a child holds a piece of the axis. Axes are independent, so a sum over all steps of a
-product over axes is a product of sums, one per axis; and what a step moves is the product of the new pieces less the
-product of what was kept. Steps are grouped by the loop that advanced last: loops outside it take all values, the loop
-itself all but its first, loops inside it their first. For one axis only two things of that loop matter: how many of the
-axis's own temporal loops are outside it (`place`), and whether it is one of them.
+The loops between the outermost level and a child level walk every axis of a tensor. At each step (one combination of
+the temporal loops above the child) a child holds a piece of the axis. Axes are independent, so a sum over all steps
+of a product over axes is a product of sums, one per axis; and what a step moves is the product of the new pieces less
+the product of what was kept. Steps are grouped by the loop that advanced last: loops outside it take all values, the
+loop itself all but its first, loops inside it their first. For one axis only two things of that loop matter: how many
+of the axis's own temporal loops are outside it (`place`), and whether it is one of them.
 
 Three sums per group: `new`, words of the pieces; `kept`, words that were there in the step before; `same`, words of the
 pieces that did not change at all. Words that several children of one parent ("joined" loops) hold in a step count once.
@@ -90,18 +90,17 @@ def _later(pieces: Pieces, step: Ints) -> Pieces:
     full: Ints = np.asarray(
         sum(count * np.maximum(times - 1, 0) for (_, count), times in zip(pieces, whole, strict=True))
     )
-    edges = [
-        (size - step * times, count * (times > 0)) for (size, count), times in zip(pieces, whole, strict=True)
-    ]
+    edges = [(size - step * times, count * (times > 0)) for (size, count), times in zip(pieces, whole, strict=True)]
     return _present([(step, full), *edges])
 
 
 Lone = list[tuple[Ints, Ints, Ints]]
-"""(size, edge, how many): pieces of children that are there for one step only, and not at all in a piece of size edge."""
+"""(size, edge, how many): pieces of children that are there for one step only, and not at all in a piece of size
+edge."""
 
 
 def _lone_temporal(pieces: Lone, step: Ints) -> Lone:
-    """Keep the children that have one step in a temporal loop: its trip is 1, or they have no part in its last piece."""
+    """Keep the children with one step in a temporal loop: its trip is 1, or they have no part in its last piece."""
     walked = []
     for size, edge, count in pieces:
         one, two = size <= step, (size > step) & (size < 2 * step)

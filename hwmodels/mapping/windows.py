@@ -51,8 +51,9 @@ def window_sums(
     table = np.array(rows, dtype=np.int64)[inverse.reshape(-1)]
     columns = iter(np.ascontiguousarray(table.T))
     own = sum(loop.kind == "temporal" for loop in loops)
-    parts = [tuple(next(columns) for _ in range(length)) for length in (own + 1,) * 3 + (own,) * 3]
-    return Sums(*parts, first=next(columns))
+    new, kept, same = (tuple(next(columns) for _ in range(own + 1)) for _ in range(3))
+    new_own, kept_own, same_own = (tuple(next(columns) for _ in range(own)) for _ in range(3))
+    return Sums(new, kept, same, new_own, kept_own, same_own, first=next(columns))
 
 
 def piece_words(window: Window, sizes: Sequence[Ints], exact: bool) -> Ints:
@@ -115,7 +116,9 @@ def _row_sums(walk: _Walk) -> tuple[int, ...]:
     other = [_group(walk, place, False) for place in (*walk.temporal, len(walk.row))]
     own = [_group(walk, place, True) for place in walk.temporal]
     sums = [sums[part] for group in (other, own) for part in range(3) for sums in group]
-    start = [np.arange(1 if kind == "temporal" else trip) for (_, _, kind), trip in zip(walk.row, walk.trips, strict=True)]
+    start = [
+        np.arange(1 if kind == "temporal" else trip) for (_, _, kind), trip in zip(walk.row, walk.trips, strict=True)
+    ]
     pieces = _pieces(walk.sizes, walk.row, start, len(walk.row), 0)
     first = (_set_sums if walk.exact else _box_sums)(walk, pieces, pieces)[0]
     return (*sums, int(first))
@@ -159,9 +162,7 @@ def _box_sums(walk: _Walk, now: Pieces, before: Pieces) -> NDArray[np.int64]:
     together = math.prod(boxes.shape[axis] for axis in walk.joined)
     flat = boxes.transpose(*kept_axes, *walk.joined, boxes.ndim - 1).reshape(-1, together, 4)
     step = np.broadcast_to(np.arange(len(flat))[:, None, None], (*flat.shape[:2], 1))
-    first, last, first_before, last_before, _ = np.unique(
-        np.concatenate([flat, step], axis=2).reshape(-1, 5), axis=0
-    ).T
+    first, last, first_before, last_before, _ = np.unique(np.concatenate([flat, step], axis=2).reshape(-1, 5), axis=0).T
     size = last - first + 1
     overlap = np.minimum(last, last_before) - np.maximum(first, first_before) + 1
     unmoved = (first == first_before) & (last == last_before)
@@ -181,17 +182,16 @@ def _chunks(ranges: list[NDArray[np.int64]], row: Row, marks: int) -> list[list[
     return [chunk for part in parts for chunk in _chunks(part, row, marks // 2)]
 
 
-def _pieces(
-    sizes: tuple[int, ...], row: Row, ranges: list[NDArray[np.int64]], place: int, back: int
-) -> Pieces:
+def _pieces(sizes: tuple[int, ...], row: Row, ranges: list[NDArray[np.int64]], place: int, back: int) -> Pieces:
     """Give start and size of the piece of each dim at all positions; from `place` on as in the step before.
 
-    The loop at `place` stands `back` earlier; temporal loops after it (at it, if `back` is 0) stand at the last value for
-    which there is a piece.
+    The loop at `place` stands `back` earlier; temporal loops after it (at it, if `back` is 0) stand at the last value
+    for which there is a piece.
     """
     pieces = [(np.zeros((), dtype=np.int64), np.asarray(size)) for size in sizes]
     indices = [
-        item.reshape([-1 if axis == position else 1 for axis in range(len(row))]) for position, item in enumerate(ranges)
+        item.reshape([-1 if axis == position else 1 for axis in range(len(row))])
+        for position, item in enumerate(ranges)
     ]
     for position, (dim, step, kind) in enumerate(row):
         start, size = pieces[dim]

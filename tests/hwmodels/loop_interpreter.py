@@ -1,7 +1,7 @@
 """A loop nest walked literally, with sets of indices: what `hwmodels.mapping.evaluate` must agree with.
 
-Nothing of the package's counting is used: each instance of each level keeps the set of elements that it holds, and every
-step of the temporal loops looks at all instances.
+Nothing of the package's counting is used: each instance of each level keeps the set of elements that it holds, and
+every step of the temporal loops looks at all instances.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def interpret(
         sizes: Of the dims.
         tensors: By role W, I, O.
         mapping: What to walk.
-        boxes: Tiles of I are bounding boxes; a move along several axes reuses nothing; a read is shared only by children
-            that hold the same before and after.
+        boxes: Tiles of I are bounding boxes; a move along several axes reuses nothing; a read is shared only by
+            children that hold the same before and after.
         forwards: Roles of which a child may have the words that any sibling held in the step before.
     """
     loops = [(place, loop) for place, level in enumerate(mapping.levels) for loop in (*level.temporal, *level.spatial)]
@@ -37,13 +37,14 @@ def interpret(
         for parent, child in zip(kept, [*kept[1:], len(mapping.levels)], strict=True):
             to_macs = child == len(mapping.levels)
             _walk_hop(sizes, tensor, role, loops, parent, child, to_macs, boxes and role == "I", forwards, out)
-        out["tile"][0, role] = len(_elements(tensor, {dim: range(size) for dim, size in sizes.items()}, boxes and role == "I"))
+        whole = {dim: range(size) for dim, size in sizes.items()}
+        out["tile"][0, role] = len(_elements(tensor, whole, boxes and role == "I"))
         out["partition"][0, role] = out["tile"][0, role]
         for level in kept if role == "O" else ():
             out["reads"][level, role] -= out["partition"][level, role]
             out["fills"][level, role] -= out["partition"][level, role] if level else 0
-    every = [loop.axis == "" for _, loop in loops]
-    out["steps"] = len({tuple(i for i, free in zip(index, every, strict=True) if free) for index, _ in _walk(sizes, loops)})
+    temporal = [place for place, (_, loop) in enumerate(loops) if not loop.axis]
+    out["steps"] = len({tuple(index[place] for place in temporal) for index, _ in _walk(sizes, loops)})
     return out
 
 
