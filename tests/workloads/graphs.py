@@ -79,11 +79,13 @@ def single(
     constant: Sequence[int] = (),
     *,
     opset: int = 17,
-    outputs: int = 1,
+    outputs: int | Sequence[str] = 1,
     domain: str = "",
     **attributes: Any,
 ) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """Make a graph of one node. Inputs whose position is in `constant` are initializers; the rest are fed.
+
+    Outputs are a number of them, or their names ("": left out).
 
     Returns:
         The model, and its feeds.
@@ -99,8 +101,9 @@ def single(
             name = f"x{position}"
             names.append(graph.input(name, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype)))
             feeds[name] = array
-    result = graph.node(op_type, *names, outputs=[f"y{i}" for i in range(outputs)], domain=domain, **attributes)
-    return graph.model(*([result] if isinstance(result, str) else result)), feeds
+    written = [f"y{i}" for i in range(outputs)] if isinstance(outputs, int) else list(outputs)
+    graph.node(op_type, *names, outputs=written, domain=domain, **attributes)
+    return graph.model(*filter(None, written)), feeds
 
 
 def run(model: onnx.ModelProto, feeds: Mapping[str, Array], every: bool = False) -> dict[str, Array]:

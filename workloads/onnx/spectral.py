@@ -55,9 +55,9 @@ def irfft(node: Node, builder: Builder) -> None:
 
 
 def _emit(node: Node, builder: Builder, x: Value, output: Value, position: int, length: int, real: bool) -> None:
-    """Emit a transform along one axis; shorter inputs are padded, longer ones cut. Other axes differ where parts do."""
+    """Emit a transform along one axis; shorter inputs are padded, longer ones cut; the parts of numbers come last."""
     names = index_names(max(x.rank, output.rank))
-    shared = [i for i, (a, b) in enumerate(zip(x.shape, output.shape, strict=False)) if i != position and a == b]
+    shared = [i for i in range(max(x.rank, output.rank) - 1) if i != position]
     dims = {names[i]: x.shape[i] for i in shared} | {"n": length}
 
     def axes(value: Value) -> list[Axis]:

@@ -89,11 +89,12 @@ def collapse(workload: Workload) -> Workload:
     outputs = set(workload.outputs)
     replaced: dict[str, Operator] = {}
     gone: set[str] = set()
+    grouped = {name for group in workload.groups for name in group}
     for op in workload.operators:
         if op.op_type not in _ANCHORS or op.name in gone or op.kind not in _REGION_KINDS:
             continue
         found = _largest_region(op, producers, consumers, outputs)
-        if found is not None:
+        if found is not None and grouped.isdisjoint(member.name for member in found[1]):  # a kernel keeps its parts
             chain, region, source = found
             end = region[-1]
             replaced[end.name] = _fused(chain, region, source)

@@ -80,7 +80,7 @@ def find_attention(workload: Workload) -> tuple[Attention, ...]:
                 softmax=op.name,
                 context=context.name,
                 output=output.name if output else "",
-                heads=batch[-1] if batch else 1,
+                heads=(batch[-1] if batch else 1) * scores.dims.get("g", 1),  # g: queries that share keys
             )
         )
     return tuple(found)
@@ -161,7 +161,11 @@ def _operand_below(product: Operator, source: Operator, producers: Mapping[str, 
 
 
 def _gates(op: Operator, down: Operator, producers: Mapping[str, Operator]) -> list[str]:
-    """Find the other product of a gated block: it meets the activation in a multiplication above `down`."""
+    """Find the other product of a gated block: it meets the activation in a multiplication above `down`, or inside."""
+    others = [tensor.name for tensor in op.inputs[1:] if tensor.role != "weight"]
+    inside = [_up(name, producers, _BETWEEN, is_weighted) for name in others]
+    if any(side is not None for side in inside):
+        return [side.name for side in inside if side is not None]
     name = next(tensor.name for tensor in down.inputs if tensor.role != "weight")
     while name in producers and producers[name].name != op.name:
         current = producers[name]
