@@ -50,6 +50,11 @@ def _head_groups(workload: Workload) -> dict[str, Group]:
     groups = {}
     for attention in find_attention(workload):
         scores = workload[attention.scores]
+        if any(scores.name.startswith(f"{node}:") for node in scores.nodes):
+            raise TechniqueError(
+                f"{scores.nodes[0]}: its heads are inside a fused operator, where they cannot be cut out; export the "
+                "model with attention as MatMul, Softmax and MatMul, and fuse it after pruning"
+            )
         batch = [name for name in scores.dims if name.startswith("b")]
         if not attention.output or len(batch) < 2:
             raise TechniqueError(

@@ -52,6 +52,19 @@ class MatrixWriter:
             nodes = self._dequantized_product(node, name, quantized, bits, wanted)
         self.editor.replace(name, nodes)
 
+    def _bias(self, node: Any) -> str:
+        """Give the vector that a Gemm adds, scaled by its beta; "" where there is none."""
+        if node.op_type != "Gemm" or len(node.input) < 3 or not node.input[2]:
+            return ""
+        beta = attributes_of(node).get("beta", 1.0)
+        if beta == 1.0:
+            return str(node.input[2])
+        if beta == 0.0:
+            return ""
+        vector = self.editor.array(node.input[2])
+        scaled = (beta * vector).astype(vector.dtype)
+        return self.editor.store(self.editor.free_name(f"{node.input[2]}:scaled"), scaled)
+
     def _scales(self, quantized: QuantizedMatrix, wanted: str) -> str:
         shape: tuple[int, ...] = () if self.granularity == "tensor" else (-1,)
         return self.editor.store(self.editor.free_name(f"{wanted}:scale"), quantized.scales.reshape(shape))
@@ -63,7 +76,7 @@ class MatrixWriter:
         blobs, scales = pack_blocks(quantized, container)
         inputs = [node.input[0], self.editor.store(wanted, blobs, bits=bits)]
         inputs.append(self.editor.store(self.editor.free_name(f"{wanted}:scales"), scales))
-        if bias := _bias(node):
+        if bias := self._bias(node):
             inputs += ["", "", bias]
         k, n = quantized.integers.shape
         extra: dict[str, Any] = {"K": k, "N": n, "bits": container, "block_size": self.group_size}
@@ -88,7 +101,8 @@ class MatrixWriter:
         convert = make_node(
             "DequantizeLinear", [weight, scale], [floats], f"{name}:dequantize", domain=MICROSOFT, **axis
         )
-        inputs = [node.input[0], floats, *([_bias(node)] if _bias(node) else [])]
+        bias = self._bias(node)
+        inputs = [node.input[0], floats, *([bias] if bias else [])]
         extra: dict[str, Any] = {"transB": 1} if transposed else {}
         return [convert, make_node(node.op_type, inputs, node.output, name, **extra)]
 
@@ -104,7 +118,7 @@ class MatrixWriter:
                 "use weight-only quantization (activation_bits=32)"
             )
         weight = self.editor.store(wanted, quantized.integers, bits=bits)
-        scale, bias, source = self._scales(quantized, wanted), _bias(node), node.input[0]
+        scale, bias, source = self._scales(quantized, wanted), self._bias(node), node.input[0]
         nodes = []
         if source not in self.shared:
             self.shared[source] = (f"{source}:uint8", f"{source}:scale", f"{source}:zero")
@@ -123,19 +137,13 @@ class MatrixWriter:
         return nodes
 
 
-def _bias(node: Any) -> str:
-    return str(node.input[2]) if node.op_type == "Gemm" and len(node.input) > 2 else ""
-
-
 def _float_matrix(editor: ModelEditor, name: str) -> NDArray[Any]:
-    """Read a product's stored matrix as [k, n], behind transposes and other constant nodes."""
+    """Read a product's stored matrix as [k, n], behind transposes and other constant nodes; Gemm's alpha is in it."""
     node = editor.nodes[name]
-    if node.op_type not in ("MatMul", "Gemm"):
-        raise TechniqueError(f"node {name!r} ({node.op_type}): only MatMul and Gemm are quantized; leave its layer out")
     matrix = editor.array(node.input[1])
     if node.op_type == "Gemm":
         given = attributes_of(node)
-        if given.get("transA") or given.get("alpha", 1.0) != 1.0 or given.get("beta", 1.0) != 1.0:
-            raise TechniqueError(f"node {name!r} (Gemm): alpha, beta and transA are not supported; export it as MatMul")
         matrix = matrix.T if given.get("transB") else matrix
+        alpha = given.get("alpha", 1.0)
+        matrix = matrix if alpha == 1.0 else (alpha * matrix).astype(matrix.dtype)
     return np.ascontiguousarray(matrix)

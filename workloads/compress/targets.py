@@ -31,7 +31,18 @@ def quantizable(workload: Workload, blocks: tuple[str, ...] = ("layer", "fc")) -
 
 
 def _is_float_product(op: Operator) -> bool:
+    """Say whether an operator is a MatMul or Gemm node of [.., m, k] with a stored float matrix, as both views need it.
+
+    Not a product inside a fused operator, nor a Gemm that reads its activations transposed or adds more than a stored
+    vector: no operator holds its quantized matrix.
+    """
+    if op.op_type not in ("MatMul", "Gemm") or any(op.name.startswith(f"{node}:") for node in op.nodes):
+        return False
     if not is_weighted(op) or op.inputs[0].role == "weight" or op.inputs[1].role != "weight":
+        return False
+    if op.inputs[0].axes[-1].terms != ((1, "k"),):
+        return False
+    if any(bias.role != "weight" or [axis.terms for axis in bias.axes] != [((1, "n"),)] for bias in op.inputs[2:]):
         return False
     weight = weight_of(op)
     return len(weight.axes) == 2 and FORMATS[int(weight.format)].kind == "float"

@@ -198,7 +198,7 @@ def emit_gemm(
         builder.tensor(a, (k, m) if node.int("transA") else (m, k)),
         builder.tensor(b, (n, k) if node.int("transB") else (k, n)),
     ]
-    if c is not None:
+    if c is not None and node.float("beta", 1.0) != 0.0:
         inputs.append(builder.tensor(c, broadcast_axes(c.shape, ("m", "n"), output.shape)))
     dims = {"m": output.shape[0], "n": output.shape[1], "k": a.shape[0 if node.int("transA") else 1]}
     op_type = "Gemm" if suffix else ""
