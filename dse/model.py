@@ -29,6 +29,7 @@ KNOBS: dict[str, str] = {
     "head_density": "fraction of the attention heads that stays, for all layers or per layer",
     "neuron_density": "fraction of the feed-forward neurons that stays, for all layers or per layer",
     "weight_bits": "2 to 8, or 16 and more for untouched; for all layers or per layer",
+    "year": "year whose hardware the device is projected to by the trends of the memory wall (structural)",
 }
 """What the standard model reads from a design point."""
 
@@ -43,6 +44,11 @@ def device_of(name: str) -> hwmodels.RooflineDevice:
     return hwmodels.load(name)
 
 
+@lru_cache(maxsize=256)
+def _projected(name: str, year: float, errors: float) -> hwmodels.RooflineDevice:
+    return hwmodels.project(device_of(name), year, errors=errors)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StandardModel:
     """A function from design points to columns; it can be pickled.
@@ -54,7 +60,7 @@ class StandardModel:
         structural: Knobs of which a batch must share one value, numbers though they are.
     """
 
-    structural: ClassVar[tuple[str, ...]] = ("activation_bits", "batch", "group_size")
+    structural: ClassVar[tuple[str, ...]] = ("activation_bits", "batch", "group_size", "year")
 
     workloads: Mapping[int, Workload]
     device: str = "h100-sxm"
@@ -87,15 +93,12 @@ class StandardModel:
 
         Returns:
             Columns latency_s, energy_j, flops, dram_bytes, peak_bytes, size_bytes (packed weights) and the further
-            estimates. What does not fit the device's memory has infinite latency and energy.
+            estimates. What does not fit the device's memory has infinite latency and energy. With the knob `year` also
+            latency_low_s and latency_high_s: with every trend one standard error of its fit faster, and slower.
         """
         work = self._workload(point)
         small = compress.cost(work, *self.techniques(point))
-        device = device_of(_knob(point, "device", self.device))
-        scales = {name: _knob(point, name, 1.0) for name in ("clock_scale", "bandwidth_scale")}
-        if any(np.any(np.asarray(scale) != 1.0) for scale in scales.values()):
-            device = device.at(**scales)
-        cost = hwmodels.evaluate(small, device, enforce_capacity=True)
+        cost = hwmodels.evaluate(small, self._device(point), enforce_capacity=True)
         columns = {
             "latency_s": cost.latency_s,
             "energy_j": cost.energy_j,
@@ -104,13 +107,27 @@ class StandardModel:
             "peak_bytes": cost.peak_bytes,
             "size_bytes": cost.weight_bytes,
         }
+        if "year" in point:
+            for name, errors in (("latency_low_s", 1.0), ("latency_high_s", -1.0)):
+                moved = self._device(point, errors)
+                columns[name] = hwmodels.evaluate(small, moved, enforce_capacity=True).latency_s
         return columns | {name: estimate(point) for name, estimate in self.estimates.items()}
+
+    def _device(self, point: Any, errors: float = 0.0) -> hwmodels.RooflineDevice:
+        """Give the device of a point, with its rates of growth moved by standard errors where it is projected."""
+        name = _knob(point, "device", self.device)
+        device = _projected(name, float(_one(point.year)), errors) if "year" in point else device_of(name)
+        scales = {name: _knob(point, name, 1.0) for name in ("clock_scale", "bandwidth_scale")}
+        if any(np.any(np.asarray(scale) != 1.0) for scale in scales.values()):
+            device = device.at(**scales)
+        return device
 
     def describe(self, space: Space) -> dict[str, Any]:
         """Give what the columns follow from and where it comes from, for `run.toml`: digests and citations."""
         named = space.knobs["device"].values if "device" in space.knobs else (self.device,)
         devices = {name: device_of(name) for name in named}
-        return {
+        trends = {"trends": {"digest": digest_of(hwmodels.refit())}} if "year" in space.knobs else {}
+        return trends | {
             "workloads": {str(batch): work.digest() for batch, work in self.workloads.items()},
             "devices": {name: digest_of(device) for name, device in devices.items()},
             "estimates": {name: digest_of(estimate) for name, estimate in self.estimates.items()},
@@ -153,11 +170,17 @@ def _knob(point: Any, name: str, default: Any) -> Any:
     return getattr(point, name) if name in point else default
 
 
+def _one(value: Any) -> Any:
+    """Give the one value of a structural knob, which the whole batch shares."""
+    if not isinstance(value, np.ndarray):
+        return value
+    distinct = np.unique(value)
+    if distinct.size != 1:
+        raise SpaceError(f"a structural knob has several values in one batch: {distinct.tolist()}")
+    return distinct[0]
+
+
 def _whole(value: Any) -> Any:
     """Turn a structural number (one value for the whole batch) into an int."""
-    if isinstance(value, np.ndarray):
-        distinct = np.unique(value)
-        if distinct.size != 1:
-            raise SpaceError(f"a structural knob has several values in one batch: {distinct.tolist()}")
-        value = distinct[0]
+    value = _one(value)
     return int(value) if isinstance(value, int | float | np.number) else value

@@ -14,6 +14,7 @@ from dse.cli.devices import devices
 from dse.cli.optimizing import optimize
 from dse.cli.profiling import profile
 from dse.cli.sweeping import sweep
+from dse.cli.trending import trends
 
 __all__ = ["app", "main"]
 
@@ -56,6 +57,7 @@ app.command("profile")(profile)
 app.command("sweep")(sweep)
 app.command("optimize")(optimize)
 app.command("compress")(compress)
+app.command("trends")(trends)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,6 +15,7 @@ import typer
 from dse.cli import inputs
 from dse.cli.inputs import ModelSource
 from dse.cli.output import console, print_table
+from dse.cli.projecting import print_projection, projection_record
 from dse.files import atomic_write
 from dse.numbers import si
 from hwmodels import format_si
@@ -54,12 +55,17 @@ def profile(
     trips: Annotated[
         list[str] | None, typer.Option("--trips", help="Expected trips of a Loop: NODE=8; may be repeated.")
     ] = None,
+    year: Annotated[
+        float | None, typer.Option("--year", help="Project the device to this year by the memory wall's trends.")
+    ] = None,
 ) -> None:
     """Cost a model on a device: FLOPs, traffic, what bounds it, latency and energy of every operator.
 
     All costs are predicted: ceilings of the device's data sheet, dense-equivalent FLOPs. Of a model with control flow
     they are means over what runs.
     """
+    import hwmodels
+
     source = ModelSource(
         path=inputs.model_path(model),
         bind=inputs.parse_bind(bind or ()),
@@ -75,7 +81,11 @@ def profile(
     if not fuse:
         found = [replace(item, fuses=()) for item in found]
     work = source.load_work()
+    own, found = found, [item if year is None else hwmodels.project(item, year) for item in found]
     records = [profile_record(work, item, source) for item in found]
+    if year is not None:
+        for record, item in zip(records, own, strict=True):
+            record["projection"] = projection_record(work, item, year)
     if plot is not None:
         from dse import plots
 
@@ -168,6 +178,8 @@ def _print_profile(record: dict[str, Any], top: int) -> None:
         out.print("; ".join(notes))
     out.print()
     _print_totals(record["totals"], record["memory"])
+    if "projection" in record:
+        print_projection(record["projection"])
 
 
 def _print_rows(rows: Sequence[dict[str, Any]], title: str) -> None:

@@ -1,7 +1,32 @@
-"""Figures: a roofline with every operator on it, a Pareto front. Drawn without a window, written by rename."""
+"""Figures: rooflines, Pareto fronts, the survey's and the memory wall's. Drawn without a window, written by rename."""
 
 from dse.plots.fronts import pareto
+from dse.plots.memory_wall import hardware_scaling, model_size_scaling, training_compute_scaling
 from dse.plots.rooflines import roofline
 from dse.plots.style import COLOURS, FILE_TYPES, axis_label, save_figure
+from dse.plots.survey import (
+    flops_breakdown,
+    intensity_over_length,
+    normalized_latency,
+    op_class_bars,
+    resnet_beside_bert,
+    survey_counts,
+)
 
-__all__ = ["COLOURS", "FILE_TYPES", "axis_label", "pareto", "roofline", "save_figure"]
+__all__ = [
+    "COLOURS",
+    "FILE_TYPES",
+    "axis_label",
+    "flops_breakdown",
+    "hardware_scaling",
+    "intensity_over_length",
+    "model_size_scaling",
+    "normalized_latency",
+    "op_class_bars",
+    "pareto",
+    "resnet_beside_bert",
+    "roofline",
+    "save_figure",
+    "survey_counts",
+    "training_compute_scaling",
+]

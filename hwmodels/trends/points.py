@@ -74,15 +74,15 @@ QUANTITIES: dict[str, Quantity] = {
             ("series", "interconnect"), 1.4, 30,
         ),
         Quantity(
-            "memory_capacity", "memory of an accelerator", "GB", "model_size", "value", ("kind", "accelerator memory"),
+            "memory_capacity", "accelerator memory", "GB", "model_size", "value", ("kind", "accelerator memory"),
             2.0,
         ),
         Quantity(
-            "model_parameters", "parameters of transformers", "billion", "model_size", "value",
+            "model_parameters", "transformer parameters", "billion", "model_size", "value",
             ("kind", "transformer"), 410.0,
         ),
         Quantity(
-            "training_compute", "training compute of transformers", "PFLOP", "training_compute", "training_compute",
+            "training_compute", "transformer training", "PFLOP", "training_compute", "training_compute",
             ("kind", "transformer"), 750.0,
         ),
     )
