@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from hwmodels.fusion import plan_steps
 from tests.workloads.cases import MICROSOFT, f, u8
-from tests.workloads.graphs import check_against_runtime, single
+from tests.workloads.graphs import Graph, check_against_runtime, single
 from workloads import FORMATS, Operator, Tensor, Workload
+from workloads.compress import PruneNeurons, cost, quantizable
 from workloads.onnx import load_onnx
 from workloads.onnx.moe import touched_fraction
 
@@ -129,3 +130,32 @@ def test_given_mixing_weights_replace_the_softmax() -> None:
     route = next(op for op in work if op.name.endswith(":route"))
     assert route.flops() == tokens * EXPERTS
     assert [tensor.name for tensor in route.inputs] == ["x1", "x14"]
+
+
+def test_the_experts_of_a_layer_are_one_feed_forward_block_and_their_neurons_stay() -> None:
+    graph = Graph(domains=[MICROSOFT], opset=23)
+    x = graph.input("x", (1, 5, WIDTH))
+    for layer in range(2):
+        q, k, v = (graph.node("MatMul", x, graph.constant(f(WIDTH, WIDTH))) for _ in range(3))
+        y = graph.node("Attention", q, k, v, q_num_heads=4, kv_num_heads=4)
+        x = graph.node("Add", x, graph.node("MatMul", y, graph.constant(f(WIDTH, WIDTH))))
+        if layer == 0:  # a dense layer first, as in DeepSeek
+            y = graph.node("Swish", graph.node("MatMul", x, graph.constant(f(WIDTH, INNER))))
+            y = graph.node("MatMul", y, graph.constant(f(INNER, WIDTH)))
+        else:
+            router = graph.node("MatMul", x, graph.constant(f(WIDTH, EXPERTS)))
+            router = graph.node("Reshape", router, graph.constant([-1, EXPERTS]))
+            experts = [graph.constant(f(EXPERTS, 2 * INNER, WIDTH)), "", graph.constant(f(EXPERTS, WIDTH, INNER))]
+            y = graph.node("MoE", x, router, *experts, domain=MICROSOFT, k=2, activation_type="swiglu", swiglu_fusion=1)
+        x = graph.node("Add", x, y)
+    model = graph.model(graph.node("MatMul", x, graph.constant(f(WIDTH, 9))))
+    model.opset_import[0].version = 24
+    work = load_onnx(model)
+    ffn = {op.block: op.op_type for op in work if ".ffn." in op.block and op.kind == "matmul"}
+    assert set(ffn) == {f"layer.{layer}.ffn.{role}" for layer in range(2) for role in ("up", "down")}
+    assert {op.block for op in quantizable(work)} >= {"layer.0.ffn.up", "layer.0.ffn.down", "layer.1.attn.out"}
+    assert not any(op.block.startswith("layer.1.ffn") for op in quantizable(work))
+    pruned = cost(work, PruneNeurons(density=0.5))
+    before, after = ({op.name: op.points() for op in w if op.kind == "matmul"} for w in (work, pruned))
+    changed = {name for name in before if before[name] != after[name]}
+    assert {work[name].block for name in changed} == {"layer.0.ffn.up", "layer.0.ffn.down"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from onnx import defs
 
 from tests.workloads.cases import MICROSOFT, Case, case, f, i, i32, u8
 from tests.workloads.graphs import Graph, check_against_runtime, run, shapes_of, single
-from workloads import Workload, WorkloadError
+from workloads import FORMATS, Workload, WorkloadError
 from workloads.onnx import HANDLERS, load_onnx, worst_case
 from workloads.onnx.constants import SOURCES
 from workloads.onnx.loader import SPECIAL
@@ -513,3 +514,31 @@ def test_a_relative_position_bias_is_looked_up_where_the_lengths_follow_from_the
     work = load_onnx(graph.model(graph.node("Add", x, bias)), seq=7)
     assert work.weight_count() == 32 * 4
     assert shapes_of(work)[bias] == (1, 4, 7, 7)
+
+
+@pytest.mark.parametrize("element", ["int4", "uint4"])
+@pytest.mark.parametrize(("axis", "block"), [(0, 16), (1, 4), (0, 0)])
+def test_blocked_four_bit_weights_are_stored_at_four_bits_and_a_scale_per_block(
+    element: str, axis: int, block: int
+) -> None:
+    dtype = np.dtype(getattr(ml_dtypes, element))
+    k, n = 32, 8
+    weight = u8(k, n).astype(np.int8).clip(0, 7).astype(dtype)
+    scales = f(*((k // block, n) if axis == 0 else (k, n // block))) ** 2 if block else f(k) ** 2
+    zeros = np.zeros(scales.shape, dtype)
+    graph = Graph(opset=21)
+    stored = [graph.constant(array) for array in (weight, scales, zeros)]
+    more: dict[str, Any] = {"block_size": block} if block else {}
+    floats = graph.node("DequantizeLinear", *stored, axis=axis, **more)
+    model = graph.model(graph.node("MatMul", graph.input("x", (3, k)), floats))
+    work, _ = check_against_runtime(model, {"x": f(3, k)})
+    assert work.macs() == 3 * k * n
+    assert work.weight_bytes() == k * n / 2 + scales.nbytes + scales.size / 2
+    (tensor, _) = next(iter(work.weights().values()))
+    assert (tensor.bits, FORMATS[int(tensor.format)].name) == (4, element)
+    quantized = Graph(opset=21)
+    scale, zero = quantized.constant(scales), quantized.constant(zeros)
+    result = quantized.node("QuantizeLinear", quantized.input("x", (k, n)), scale, zero, axis=axis, **more)
+    found = load_onnx(quantized.model(quantized.node("DequantizeLinear", result, scale, zero, axis=axis, **more)))
+    assert [op.flops() for op in found] == [3 * k * n, 2 * k * n]
+    assert found.operators[0].outputs[0].bytes(found.operators[0].dims) == k * n / 2

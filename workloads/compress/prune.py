@@ -17,6 +17,7 @@ from workloads.compress.technique import LayerNum, check_names, plain, resolve
 from workloads.errors import TechniqueError
 from workloads.operator import Num, is_batch
 from workloads.structure import find_attention, find_ffn
+from workloads.structure.patterns import is_weighted
 from workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _neuron_groups(workload: Workload) -> dict[str, Group]:
     groups = {}
     for block in find_ffn(workload):
         up = workload[block.up[0]]
-        if up.block.startswith("layer."):
+        if up.block.startswith("layer.") and is_weighted(up):  # the neurons of experts stay: no two experts share any
             groups[up.block.rpartition(".")[0]] = trace_group(workload, up.name, "n")
     return groups
 

@@ -30,6 +30,7 @@ FORMAT_OF_ONNX: dict[int, str] = {
     21: "uint4",
     22: "int4",
     23: "fp4_e2m1",
+    24: "uint8",  # float8e8m0, the exponents that scale blocks: counted as bytes
     25: "uint2",
     26: "int2",
 }

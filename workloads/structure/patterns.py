@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from workloads.operator import Num, Operator
 from workloads.workload import Workload
 
-__all__ = ["Attention", "FeedForward", "find_attention", "find_ffn", "is_weighted"]
+__all__ = ["Attention", "FeedForward", "find_attention", "find_ffn", "is_expert", "is_weighted"]
 
 _THROUGH = {"view", "move", "elementwise", "convert", "norm", "activation"}
 _BETWEEN = {"view", "move", "elementwise", "convert"}
@@ -53,6 +53,17 @@ def is_weighted(op: Operator) -> bool:
     return op.kind == "matmul" and any(tensor.role == "weight" and len(tensor.axes) == 2 for tensor in op.inputs)
 
 
+def is_expert(op: Operator) -> bool:
+    """Say whether an operator multiplies tokens with the stored matrices of the experts that each is routed to."""
+    return op.kind == "matmul" and any(
+        tensor.role == "weight" and len(tensor.axes) == 3 and not tensor.axes[0].terms for tensor in op.inputs
+    )
+
+
+def _is_layer(op: Operator) -> bool:
+    return is_weighted(op) or is_expert(op)
+
+
 def find_attention(workload: Workload) -> tuple[Attention, ...]:
     """Find every softmax between two products of activations, and the products around them, in order."""
     producers, consumers = workload.producers(), workload.consumers()
@@ -87,14 +98,17 @@ def find_attention(workload: Workload) -> tuple[Attention, ...]:
 
 
 def find_ffn(workload: Workload) -> tuple[FeedForward, ...]:
-    """Find every product of weights, activation function, product of weights (with or without a gate), in order."""
+    """Find every product of weights, activation function, product of weights (with or without a gate), in order.
+
+    The experts of a mixture are one block: all of them at once.
+    """
     producers, consumers = workload.producers(), workload.consumers()
     found = []
     for op in workload.operators:
         if op.kind not in ("gelu", "activation"):
             continue
-        up = _up(op.inputs[0].name, producers, _BETWEEN, is_weighted)
-        down = _down(op, consumers, _BETWEEN, is_weighted)
+        up = _up(op.inputs[0].name, producers, _BETWEEN, _is_layer)
+        down = _down(op, consumers, _BETWEEN, _is_layer)
         if up is None or down is None or up.name == down.name:
             continue
         others = _gates(op, down, producers)
@@ -163,7 +177,7 @@ def _operand_below(product: Operator, source: Operator, producers: Mapping[str, 
 def _gates(op: Operator, down: Operator, producers: Mapping[str, Operator]) -> list[str]:
     """Find the other product of a gated block: it meets the activation in a multiplication above `down`, or inside."""
     others = [tensor.name for tensor in op.inputs[1:] if tensor.role != "weight"]
-    inside = [_up(name, producers, _BETWEEN, is_weighted) for name in others]
+    inside = [_up(name, producers, _BETWEEN, _is_layer) for name in others]
     if any(side is not None for side in inside):
         return [side.name for side in inside if side is not None]
     name = next(tensor.name for tensor in down.inputs if tensor.role != "weight")
