@@ -152,6 +152,8 @@ def unsqueeze(node: Node, builder: Builder) -> None:
     axes = _axes_given(node, builder) or []
     rank = value.rank + len(axes)
     inserted = {builder.position(node, position, rank) for position in axes}
+    if len(inserted) < len(axes):
+        raise WorkloadError(f"node {node.name!r} (Unsqueeze): axes {axes} name one axis twice; run onnx.checker on it")
     extents = iter(value.shape)
     _view(node, builder, [1 if position in inserted else next(extents) for position in range(rank)])
 
