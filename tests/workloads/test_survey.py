@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +21,7 @@ from workloads.onnx import load_onnx
 from workloads.survey import ARCHITECTURES, DISCREPANCIES, LEAST_SQUARES, PRINTED, Count
 from workloads.survey.derivations import TABLES
 from workloads.survey.tiling import products_of_layer
+from workloads.zoo.build import architecture
 
 TESTS = Path(__file__).parent.parent
 FIXTURES = TESTS / "fixtures"
@@ -252,6 +256,21 @@ def test_models_that_the_source_does_not_have_count_as_their_numbers_say(
     assert survey.count_workload(work) == survey.count(survey.Architecture(name, *numbers), tokens)
 
 
+def encoder_config(arch: survey.Architecture) -> dict[str, Any]:
+    return {
+        "model_type": "bert", "hidden_size": arch.d_model, "num_hidden_layers": arch.layers,
+        "num_attention_heads": arch.heads, "intermediate_size": arch.d_ff, "max_position_embeddings": 4096,
+        "vocab_size": 30522, "type_vocab_size": 2, "hidden_act": "gelu",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("tokens", LENGTHS)
+@pytest.mark.parametrize("name", ["BERT-Base-4head", "BERT-Large"])
+def test_the_zoos_graphs_of_the_other_models_have_the_counts_of_their_numbers(name: str, tokens: int) -> None:
+    work = architecture(encoder_config(ARCHITECTURES[name]), seq=tokens)
+    assert survey.count_workload(work) == survey.count(ARCHITECTURES[name], tokens)
+
+
 def test_a_decode_step_with_a_cache_is_classified() -> None:
     sizes: dict[str, Any] = {"batch": 1, "past": 127, "total": 128}
     work = load_onnx(FIXTURES / "distilgpt2_kv_dynamo.onnx", missing_weights="allow", **sizes)
@@ -371,3 +390,14 @@ def test_leaving_one_projection_out_gives_the_published_bert_large() -> None:
         without, weights_only = survey.without_a_projection(int(row["seq_len"]))
         assert survey.rounds_to(float(without.flops) / 1e9, row["published_gflops"])
         assert float(weights_only.intensity) == pytest.approx(float(row["published_ai"]), rel=4.1e-3)
+
+
+@pytest.mark.slow
+def test_the_committed_report_is_what_the_script_writes(tmp_path: Path) -> None:
+    root = TESTS.parent
+    command = [sys.executable, "-W", "error", "reports/survey.py", str(tmp_path / "survey.md")]
+    done = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(root)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "survey.md").read_text() == (root / "reports" / "survey.md").read_text()

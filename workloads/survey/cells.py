@@ -30,6 +30,7 @@ class Cell:
         status: reproduced (rounds to the printed digits), discrepancy (does not, and is named), outside (measured or
             simulated by the source, nothing that counting could reproduce), open (none of these: a fault).
         why: Reason of a discrepancy, or of being outside.
+        holds: What holds instead, where it is a discrepancy.
     """
 
     table: str
@@ -39,6 +40,7 @@ class Cell:
     derived: float | None
     status: Status
     why: str = ""
+    holds: str = ""
 
 
 def rounds_to(value: float, printed: str) -> bool:
@@ -98,12 +100,9 @@ def _cells_of_row(name: str, row: Row, tables: Tables, known: Sequence[Discrepan
 def _identity(name: str, tables: Tables, known: Sequence[Discrepancy]) -> Cell:
     identity = IDENTITIES[name]
     value, slack = identity.evaluate(tables)
-    holds = abs(value - float(identity.stated)) <= slack * (1 + 1e-9)
-    named = _named("identities", (name,), "value", known)
-    status: Status = "reproduced" if holds else "discrepancy" if named else "open"
-    return Cell(
-        "identities", (name,), "value", identity.stated, value, status, named.why if named and not holds else ""
-    )
+    if abs(value - float(identity.stated)) <= slack * (1 + 1e-9):
+        return Cell("identities", (name,), "value", identity.stated, value, "reproduced")
+    return _missed("identities", (name,), "value", identity.stated, value, known)
 
 
 def _cell(
@@ -116,12 +115,17 @@ def _cell(
     value = derived if unit is None else derived * unit.factor
     if rounds_to(value, printed):
         return Cell(table, key, column, printed, value, "reproduced")
-    named = _named(table, key, column, known)
-    return Cell(table, key, column, printed, value, "discrepancy" if named else "open", named.why if named else "")
+    return _missed(table, key, column, printed, value, known)
 
 
-def _named(table: str, key: tuple[str, ...], column: str, known: Sequence[Discrepancy]) -> Discrepancy | None:
-    return next((item for item in known if item.factor == 1 and _covers(item, table, key, column)), None)
+def _missed(
+    table: str, key: tuple[str, ...], column: str, printed: str, value: float, known: Sequence[Discrepancy]
+) -> Cell:
+    """Make the cell of a number that is not reproduced: a named discrepancy, or open."""
+    named = next((item for item in known if item.factor == 1 and _covers(item, table, key, column)), None)
+    if named is None:
+        return Cell(table, key, column, printed, value, "open")
+    return Cell(table, key, column, printed, value, "discrepancy", named.why, named.holds)
 
 
 def _covers(item: Discrepancy, table: str, key: tuple[str, ...], column: str) -> bool:
