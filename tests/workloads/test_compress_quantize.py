@@ -140,11 +140,27 @@ def test_the_optimized_session_stays_close(technique: Quantize) -> None:
     np.testing.assert_allclose(found, wanted, atol=0.02 * np.abs(wanted).max())
 
 
+def int8_kernels_saturate() -> bool:
+    """Say whether ONNX Runtime's uint8 x int8 product wraps two products into 16 bits: x86 without VNNI does."""
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.UINT8, [1, 8])
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.INT32, [1, 8])
+    weight = numpy_helper.from_array(np.full((8, 8), 127, np.int8), "w")
+    graph = helper.make_graph([helper.make_node("MatMulInteger", ["x", "w"], ["y"])], "probe", [x], [y], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    found = run(model, {"x": np.full((1, 8), 255, np.uint8)})
+    return int(found.flat[0]) != 8 * 255 * 127
+
+
+@pytest.mark.parametrize("weight_bits", [7, 8])
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
 @pytest.mark.parametrize("linear", ["matmul", "gemm", "gemm_trans", "transposed"])
-def test_dynamic_int8_equals_activations_that_are_rounded_to_uint8(granularity: Any, linear: Any) -> None:
+def test_dynamic_int8_equals_activations_that_are_rounded_to_uint8(
+    granularity: Any, linear: Any, weight_bits: int
+) -> None:
+    if weight_bits == 8 and int8_kernels_saturate():
+        pytest.skip("this CPU's uint8 x int8 kernel saturates (no VNNI): 8-bit weights do not give the exact product")
     proto = Net(layers=1, linear=linear).build()
-    applied = apply(proto, Quantize(activation_bits=8, granularity=granularity))
+    applied = apply(proto, Quantize(weight_bits=weight_bits, activation_bits=8, granularity=granularity))
     inputs = feeds(proto)
     wanted = run(with_rounded_activations(dequantized_reference(proto, applied)), inputs)
     found = run(applied, inputs)
