@@ -161,8 +161,8 @@ def _sums(terms: list[tuple[int, int]], offset: int) -> set[int]:
     return values
 
 
-_MAX_SHIFTS = 1 << 20
-"""Shifted copies of an axis' longest term that are looked at one by one: half a second."""
+_MAX_SHIFTS = 1 << 16
+"""Shifted copies of an axis' longest term that are looked at one by one: thirty milliseconds."""
 
 
 def axis(*terms: str | tuple[int, str], offset: int = 0, extent: Num | None = None) -> Axis:

@@ -279,10 +279,7 @@ class Builder:
         """Append an operator that stands for the node."""
         if self.quiet:
             return
-        if prod(dims.values()) > MAX_POINTS:
-            raise WorkloadError(
-                f"node {node.name!r} ({node.op_type}): a loop nest of more than 2^189 points; the file is damaged"
-            )
+        _check_nest(node, dims, inputs)
         self.operators.append(
             Operator(
                 name=node.name + suffix,
@@ -316,6 +313,21 @@ class Builder:
     def pair_format(self, a: Value, b: Value) -> int:
         """Give the arithmetic format of two operands, from the formats they have when they meet."""
         return int(arithmetic_format(a.code, b.code))
+
+
+def _check_nest(node: Node, dims: Mapping[str, int], inputs: Sequence[Tensor]) -> None:
+    """Refuse a loop nest that no tensors can have, or whose footprints cannot be counted."""
+    if prod(dims.values()) > MAX_POINTS or min(dims.values(), default=0) < 0:
+        raise WorkloadError(
+            f"node {node.name!r} ({node.op_type}): the impossible loop nest {dict(dims)}; the file is damaged"
+        )
+    for tensor in inputs:
+        for item in tensor.axes:
+            if len(item.terms) > 1 and item.extent is not None:  # a window: counted once, and kept
+                try:
+                    item.footprint(dims)
+                except WorkloadError as error:
+                    raise WorkloadError(f"node {node.name!r} ({node.op_type}): {error}") from None
 
 
 @lru_cache(maxsize=4096)

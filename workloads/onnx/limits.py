@@ -45,7 +45,7 @@ MAX_FILE_BYTES = 2**31 - 1
 MAX_INLINED = 30_000
 """Nodes that inlining functions may add: 126 layers (Llama 3.1 405B) of 200 nodes are 25,200."""
 
-MAX_UNROLLED = 30_000
+MAX_UNROLLED = 20_000
 """Nodes that loops whose shapes change from trip to trip may add, where the file alone decides the trips: a second."""
 
 MAX_UNROLLED_ASKED = 200_000

@@ -303,9 +303,13 @@ def _graph_input(item: Any, model: str) -> GraphInput:
 
 
 def _on_one_page(error: WorkloadError) -> WorkloadError:
-    """Shorten a message that a file has filled with endless names."""
+    """Shorten a message that a file has filled with endless names, and escape what is not printable in them."""
     text = str(error)
-    return error if len(text) <= _PAGE else WorkloadError(f"{text[: _PAGE // 2]} [...] {text[-_PAGE // 2 :]}")
+    if len(text) > _PAGE:
+        text = f"{text[: _PAGE // 2]} [...] {text[-_PAGE // 2 :]}"
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return error if text == str(error) else WorkloadError(text)
 
 
 _PAGE = 3000

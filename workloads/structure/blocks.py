@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 
 from workloads.operator import Operator
@@ -31,6 +32,7 @@ def annotate(workload: Workload) -> Workload:
 def _anchors(workload: Workload) -> dict[str, str]:
     """Name the products and the softmax of each layer; a layer starts at its attention."""
     anchors: dict[str, str] = {}
+    blocks: dict[int, int] = {}
     order = {op.name: position for position, op in enumerate(workload.operators)}
     starts = []
     for index, attention in enumerate(find_attention(workload)):
@@ -50,14 +52,14 @@ def _anchors(workload: Workload) -> dict[str, str]:
             anchors.setdefault(attention.output, f"{layer}.out")
     if not starts:
         return {}
+    positions = [position for position, _ in starts]
     for block in find_ffn(workload):
-        before = [index for position, index in starts if position < order[block.down]]
+        before = bisect_left(positions, order[block.down])  # attentions come in order
         if not before or block.down in anchors:
             continue
-        layer = f"layer.{before[-1]}.ffn"
-        taken = {name for name in anchors.values() if name.startswith(layer)}
-        if taken:  # a second feed-forward block in one layer
-            layer = f"layer.{before[-1]}.ffn{sum(1 for name in taken if name.endswith('.down')) + 1}"
+        index = starts[before - 1][1]
+        blocks[index] = blocks.get(index, 0) + 1
+        layer = f"layer.{index}.ffn{blocks[index] if blocks[index] > 1 else ''}"
         for number, name in enumerate(block.up):
             anchors.setdefault(name, f"{layer}.up" if number == 0 else f"{layer}.gate")
         anchors[block.activation] = f"{layer}.activation"
@@ -88,7 +90,7 @@ def _outside(workload: Workload, anchors: dict[str, str]) -> dict[str, str]:
 def _inherited(workload: Workload, anchors: dict[str, str]) -> dict[str, str]:
     """Let every other operator follow the operator whose result it works on."""
     blocks: dict[str, str] = {}
-    producers = workload.producers()
+    producers, consumers = workload.producers(), workload.consumers()
     order = {op.name: position for position, op in enumerate(workload.operators)}
     for op in workload.operators:
         if op.name in anchors:
@@ -98,7 +100,8 @@ def _inherited(workload: Workload, anchors: dict[str, str]) -> dict[str, str]:
         latest = max(above, key=order.__getitem__, default=None)  # a residual sum belongs to the branch that ends in it
         block = "embed" if latest is None else _parent(blocks[latest], op)
         if op.kind == "convert" and op.inputs[0].role == "weight":
-            block = _reader_block(workload, op, anchors)
+            readers = (reader.name for reader in consumers[op.inputs[0].name] if reader is not op)
+            block = anchors.get(next(readers, ""), "")  # a dequantization belongs to the product that reads the weight
         blocks[op.name] = block
     return blocks
 
@@ -109,15 +112,6 @@ def _parent(block: str, op: Operator) -> str:
         return block
     parts = block.split(".")
     return ".".join(parts[:3]) + ".norm" if parts[0] == "layer" else f"{parts[0]}.norm"
-
-
-def _reader_block(workload: Workload, op: Operator, anchors: dict[str, str]) -> str:
-    """A weight's dequantization belongs to the product that reads the weight."""
-    name = op.inputs[0].name
-    for reader in workload.operators:
-        if reader is not op and any(tensor.name == name for tensor in reader.inputs):
-            return anchors.get(reader.name, "")
-    return ""
 
 
 def _convolutional(workload: Workload) -> list[Operator]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from workloads.operator import Num, Operator
+from workloads.structure.searching import first_above, first_below
 from workloads.workload import Workload
 
 __all__ = ["Attention", "FeedForward", "find_attention", "find_ffn", "is_expert", "is_weighted"]
 
 _THROUGH = {"view", "move", "elementwise", "convert", "norm", "activation"}
 _BETWEEN = {"view", "move", "elementwise", "convert"}
+_REACH = 64
+"""Operators between a softmax and its product, or a gate and its product, that are looked at: real ones have a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +69,24 @@ def _is_layer(op: Operator) -> bool:
 
 def find_attention(workload: Workload) -> tuple[Attention, ...]:
     """Find every softmax between two products of activations, and the products around them, in order."""
+    if all(op.kind != "softmax" for op in workload.operators):
+        return ()
     producers, consumers = workload.producers(), workload.consumers()
+    scores_of = first_above(workload, _BETWEEN, is_activation_product)
+    context_of = first_below(workload, consumers, _BETWEEN, is_activation_product)
+    made_by = first_above(workload, _THROUGH, is_weighted)
+    mixed_by = first_below(workload, consumers, _BETWEEN, is_weighted)
     found = []
     for op in workload.operators:
         if op.kind != "softmax":
             continue
-        scores = _up(op.inputs[0].name, producers, _BETWEEN, is_activation_product)
-        context = _down(op, consumers, _BETWEEN, is_activation_product)
+        scores, context = scores_of(op.inputs[0].name), context_of(op)
         if scores is None or context is None:
             continue
         probabilities = _operand_below(context, op, producers)
         values = next((tensor for tensor in context.inputs if tensor.name != probabilities), context.inputs[-1])
-        query = _up(scores.inputs[0].name, producers, _THROUGH, is_weighted)
-        key = _up(scores.inputs[1].name, producers, _THROUGH, is_weighted)
-        value = _up(values.name, producers, _THROUGH, is_weighted)
-        output = _down(context, consumers, _BETWEEN, is_weighted)
+        query, key = made_by(scores.inputs[0].name), made_by(scores.inputs[1].name)
+        value, output = made_by(values.name), mixed_by(context)
         batch = [size for name, size in scores.dims.items() if name.startswith("b")]
         found.append(
             Attention(
@@ -103,15 +109,17 @@ def find_ffn(workload: Workload) -> tuple[FeedForward, ...]:
     The experts of a mixture are one block: all of them at once.
     """
     producers, consumers = workload.producers(), workload.consumers()
+    layer_above = first_above(workload, _BETWEEN, _is_layer)
+    layer_below = first_below(workload, consumers, _BETWEEN, _is_layer)
+    weighted_above = first_above(workload, _BETWEEN, is_weighted)
     found = []
     for op in workload.operators:
         if op.kind not in ("gelu", "activation"):
             continue
-        up = _up(op.inputs[0].name, producers, _BETWEEN, _is_layer)
-        down = _down(op, consumers, _BETWEEN, _is_layer)
+        up, down = layer_above(op.inputs[0].name), layer_below(op)
         if up is None or down is None or up.name == down.name:
             continue
-        others = _gates(op, down, producers)
+        others = _gates(op, down, producers, layer_above, weighted_above)
         found.append(FeedForward(tuple(dict.fromkeys((up.name, *others))), op.name, down.name))
     return tuple(found)
 
@@ -121,50 +129,13 @@ def is_activation_product(op: Operator) -> bool:
     return op.kind == "matmul" and all(tensor.role != "weight" for tensor in op.inputs)
 
 
-def _up(tensor: str, producers: Mapping[str, Operator], through: set[str], wanted: object) -> Operator | None:
-    """Search upwards until an operator is wanted, the largest activation first; the others lead past a KV cache."""
-    pending, seen = [tensor], set()
-    while pending:
-        op = producers.get(pending.pop())
-        if op is None or op.name in seen:
-            continue
-        seen.add(op.name)
-        if wanted(op):  # type: ignore[operator]  # one of the predicates above
-            return op
-        if op.kind in through:
-            activations = {item.name: _volume(op, item.name) for item in op.inputs if item.role != "weight"}
-            pending += sorted(activations, key=activations.__getitem__, reverse=True)[::-1]  # of equals the first
-    return None
-
-
-def _volume(op: Operator, name: str) -> float:
-    tensor = next(item for item in op.inputs if item.name == name)
-    size = 1.0
-    for extent in tensor.shape(op.dims):
-        size *= float(extent)  # structure is found on scalar workloads
-    return size
-
-
-def _down(op: Operator, consumers: Mapping[str, list[Operator]], through: set[str], wanted: object) -> Operator | None:
-    """Search the readers, breadth first, until an operator is wanted."""
-    pending, seen = [op], {op.name}
-    while pending:
-        current = pending.pop(0)
-        for tensor in current.outputs:
-            for reader in consumers.get(tensor.name, []):
-                if wanted(reader):  # type: ignore[operator]  # one of the predicates above
-                    return reader
-                if reader.kind in through and reader.name not in seen:
-                    seen.add(reader.name)
-                    pending.append(reader)
-    return None
-
-
 def _operand_below(product: Operator, source: Operator, producers: Mapping[str, Operator]) -> str:
     """Say which operand of a product comes from the given operator."""
     for tensor in product.inputs:
         name = tensor.name
-        while name in producers:
+        for _ in range(_REACH):
+            if name not in producers:
+                break
             op = producers[name]
             if op.name == source.name:
                 return tensor.name
@@ -174,18 +145,26 @@ def _operand_below(product: Operator, source: Operator, producers: Mapping[str, 
     return product.inputs[0].name
 
 
-def _gates(op: Operator, down: Operator, producers: Mapping[str, Operator]) -> list[str]:
+def _gates(
+    op: Operator,
+    down: Operator,
+    producers: Mapping[str, Operator],
+    layer_above: Callable[[str], Operator | None],
+    weighted_above: Callable[[str], Operator | None],
+) -> list[str]:
     """Find the other product of a gated block: it meets the activation in a multiplication above `down`, or inside."""
     others = [tensor.name for tensor in op.inputs[1:] if tensor.role != "weight"]
-    inside = [_up(name, producers, _BETWEEN, _is_layer) for name in others]
+    inside = [layer_above(name) for name in others]
     if any(side is not None for side in inside):
         return [side.name for side in inside if side is not None]
     name = next(tensor.name for tensor in down.inputs if tensor.role != "weight")
-    while name in producers and producers[name].name != op.name:
+    for _ in range(_REACH):
+        if name not in producers or producers[name].name == op.name:
+            break
         current = producers[name]
         activations = [tensor for tensor in current.inputs if tensor.role != "weight"]
         if current.op_type == "Mul" and len(activations) == 2:
-            sides = [_up(tensor.name, producers, _BETWEEN, is_weighted) for tensor in activations]
+            sides = [weighted_above(tensor.name) for tensor in activations]
             return [side.name for side in sides if side is not None]
         if current.kind not in _BETWEEN or not activations:
             break
