@@ -17,7 +17,7 @@ export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format-check lint types doctest format bench clean
+.PHONY: help demo test check format-check lint types doctest notebooks format bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,7 +41,7 @@ demo: .venv/.stamp ## Optimize the embedded model end to end, from a core-only e
 test: .venv-dev/.stamp ## Run the tests: no GPU, no network, warnings are errors
 	$(DEV)/python -m pytest -n $(WORKERS)
 
-check: format-check lint types doctest demo ## Everything else that must hold: format, lint, types, doctests, demo
+check: format-check lint types doctest notebooks demo ## Everything else that must hold: format, lint, types, doctests, notebooks, demo
 
 format-check: .venv-dev/.stamp
 	$(DEV)/ruff format --check .
@@ -54,6 +54,9 @@ types: .venv-dev/.stamp
 
 doctest: .venv-dev/.stamp
 	$(DEV)/python -m pytest --doctest-modules $(PACKAGES)
+
+notebooks: .venv-dev/.stamp ## Run the notebooks of reports/ and compare what they print with the committed ones
+	$(DEV)/python -m pytest -m notebook tests/test_notebooks.py
 
 format: .venv-dev/.stamp ## Format the code and sort the imports
 	$(DEV)/ruff check --fix .
