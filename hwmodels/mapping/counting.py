@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -54,13 +54,14 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class _Nest:
-    """A batch with what all its counts need."""
+    """A batch with what all its counts need, and the sums that several of them share."""
 
     problem: Problem
     accelerator: Accelerator
     conventions: Conventions
     structure: Structure
     steps: Ints
+    shared: dict[tuple[object, ...], Sums] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -100,8 +101,7 @@ def _nest_steps(nest: _Nest) -> Ints:
     """Count the temporal steps of the whole nest: parallel pieces take as long as the first, which is the largest."""
     depth = len(nest.structure.levels)
     every = [
-        count_steps(size, _loops(nest, (dim,), depth, 0, "joined"), nest.n).new[-1]
-        for dim, size in nest.problem.sizes.items()
+        _dim_sums(nest, dim, _loops(nest, (dim,), depth, 0, "joined"), False).new[-1] for dim in nest.problem.sizes
     ]
     return np.asarray(math.prod(every))
 
@@ -127,7 +127,9 @@ def _count_role(nest: _Nest, role: Role, copies: Ints, out: dict[str, Ints]) -> 
         if role == "O":
             out["updates"][:, parent] = sent
         if not to_macs:
-            arrived = _changes(nest, _sums(nest, operand, 0, child, exact=exact, apart=True), child)
+            arrived = sent
+            if any(slot.axis and parent <= slot.level < child for slot in nest.structure.slots):
+                arrived = _changes(nest, _sums(nest, operand, 0, child, exact=exact, apart=True), child)
             out["fills"][:, child] = arrived - (out["partition"][:, child] if role == "O" else 0)
 
 
@@ -138,22 +140,26 @@ _Groups = list[tuple[frozenset[str], Sums]]
 def _sums(nest: _Nest, operand: Operand, parent: int, child: int, exact: bool, apart: bool = False) -> _Groups:
     """Give the sums of a tensor's way from a parent to a child level; `apart`: every child counts for itself."""
     between: Kind = "apart" if apart else "joined"
-    groups: _Groups = [(frozenset((dim,)), _sizes_of(nest, dim, parent, child, between)) for dim in operand.dims]
+    groups: _Groups = []
+    for dim in nest.problem.sizes:
+        if dim not in operand.indexed or dim in operand.dims:
+            sums = _dim_sums(nest, dim, _loops(nest, (dim,), child, parent, between), dim in operand.dims)
+            groups.append((frozenset((dim,)), sums))
     forwards = nest.conventions.forwarding and _forwards(nest, operand, parent, child)
     for window in operand.windows:
         loops = _loops(nest, window.dims, child, parent, between)
         sizes = [nest.problem.sizes[dim] for dim in window.dims]
         sums = window_sums(window, sizes, loops, nest.n, exact, forwards and not apart)
         groups.append((frozenset(window.dims), sums))
-    others = [dim for dim in nest.problem.sizes if dim not in operand.indexed]
-    return groups + [
-        (frozenset((dim,)), count_steps(nest.problem.sizes[dim], _loops(nest, (dim,), child, parent, between), nest.n))
-        for dim in others
-    ]
+    return groups
 
 
-def _sizes_of(nest: _Nest, dim: str, parent: int, child: int, between: Kind) -> Sums:
-    return size_sums(nest.problem.sizes[dim], _loops(nest, (dim,), child, parent, between), nest.n)
+def _dim_sums(nest: _Nest, dim: str, loops: Sequence[AxisLoop], indexes: bool) -> Sums:
+    """Give the sums of one dim that indexes the tensor alone, or not at all."""
+    key = (dim, indexes, *[loop.kind for loop in loops])  # loops above a child are the first ones of their dim
+    if key not in nest.shared:
+        nest.shared[key] = (size_sums if indexes else count_steps)(nest.problem.sizes[dim], loops, nest.n)
+    return nest.shared[key]
 
 
 def _loops(nest: _Nest, dims: Sequence[str], child: int, parent: int, between: Kind) -> list[AxisLoop]:
@@ -227,15 +233,13 @@ def _tile(nest: _Nest, operand: Operand, level: int, exact: bool) -> Ints:
 def _partition(nest: _Nest, operand: Operand, level: int) -> Ints:
     """Sum over the copies of a level the distinct elements that ever visit each."""
     words = np.ones(nest.n, dtype=np.int64)
-    for dim in operand.dims:
-        words = words * size_sums(nest.problem.sizes[dim], _visits(nest, (dim,), level), nest.n).first
     for window in operand.windows:
         sizes = [nest.problem.sizes[dim] for dim in window.dims]
         loops = _visits(nest, window.dims, level)
         words = words * window_sums(window, sizes, loops, nest.n, True, False).first
     for dim in nest.problem.sizes:
-        if dim not in operand.indexed:
-            words = words * count_steps(nest.problem.sizes[dim], _visits(nest, (dim,), level), nest.n).first
+        if dim not in operand.indexed or dim in operand.dims:
+            words = words * _dim_sums(nest, dim, _visits(nest, (dim,), level), dim in operand.dims).first
     return words
 
 

@@ -68,17 +68,19 @@ def piece_words(window: Window, sizes: Sequence[Ints], exact: bool) -> Ints:
     words: Ints = np.asarray(box)
     if exact and sizes:
         unique, inverse = np.unique(np.stack(sizes, axis=1), axis=0, return_inverse=True)
-        counts = [_distinct(tuple(c for c, _ in window.terms), tuple(map(int, row))) for row in unique]
+        counts = [len(_offsets(tuple(c for c, _ in window.terms), tuple(map(int, row)))) for row in unique]
         words = np.array(counts, dtype=np.int64)[inverse.reshape(-1)]
     return words if window.extent is None else np.minimum(words, window.extent)
 
 
 @lru_cache(maxsize=65536)
-def _distinct(coefficients: tuple[int, ...], sizes: tuple[int, ...]) -> int:
-    reached = np.zeros(1, dtype=np.int64)
+def _offsets(coefficients: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """List the distinct values of sum(coefficient x i), 0 <= i < size; none if a size is 0."""
+    reached = {0}
     for coefficient, size in zip(coefficients, sizes, strict=True):
-        reached = np.unique(np.add.outer(reached, coefficient * np.arange(size)))
-    return reached.size
+        steps = range(0, coefficient * size, coefficient) if coefficient else range(min(size, 1))
+        reached = {value + step for value in reached for step in steps}
+    return tuple(sorted(reached))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,16 @@ class _Walk:
         return trips
 
     @property
+    def uniform(self) -> bool:
+        """Say whether all steps look the same: nothing is clipped, and all pieces of a loop have one size."""
+        left = list(self.sizes)
+        for dim, step, _ in self.row:
+            if left[dim] % step:
+                return False
+            left[dim] = step
+        return self.window.extent is None
+
+    @property
     def joined(self) -> tuple[int, ...]:
         return tuple(place for place, (_, _, kind) in enumerate(self.row) if kind == "joined")
 
@@ -130,13 +142,17 @@ def _group(walk: _Walk, place: int, own: bool) -> tuple[int, int, int]:
     for position, ((_, _, kind), trip) in enumerate(zip(walk.row, walk.trips, strict=True)):
         free = position < place or kind != "temporal"
         ranges.append(np.arange(trip) if free else np.arange(1, trip) if own and position == place else np.arange(1))
+    alike = 1
+    if walk.uniform:
+        alike = math.prod(len(item) for item, (_, _, kind) in zip(ranges, walk.row, strict=True) if kind != "joined")
+        ranges = [item if kind == "joined" else item[:1] for item, (_, _, kind) in zip(ranges, walk.row, strict=True)]
     marks = math.prod(len(item) for item in ranges) * _reach(walk.window, walk.sizes)[1]
     sums = np.zeros(3, dtype=np.int64)
     for part in _chunks(ranges, walk.row, marks):
         now = _pieces(walk.sizes, walk.row, part, len(walk.row), 0)
         before = _pieces(walk.sizes, walk.row, part, place, int(own))
         sums += _set_sums(walk, now, before) if walk.exact else _box_sums(walk, now, before)
-    new, kept, same = map(int, sums)
+    new, kept, same = (int(part) * alike for part in sums)
     return new, kept, same
 
 
@@ -157,12 +173,14 @@ def _box_sums(walk: _Walk, now: Pieces, before: Pieces) -> NDArray[np.int64]:
     """Sum over steps with pieces as bounding boxes; equal boxes of joined children count once."""
     first, last = _boxes(walk, now)
     first_before, last_before = _boxes(walk, before)
-    boxes = np.stack(np.broadcast_arrays(first, last, first_before, last_before), axis=-1)
-    kept_axes = [axis for axis in range(boxes.ndim - 1) if axis not in walk.joined]
-    together = math.prod(boxes.shape[axis] for axis in walk.joined)
-    flat = boxes.transpose(*kept_axes, *walk.joined, boxes.ndim - 1).reshape(-1, together, 4)
-    step = np.broadcast_to(np.arange(len(flat))[:, None, None], (*flat.shape[:2], 1))
-    first, last, first_before, last_before, _ = np.unique(np.concatenate([flat, step], axis=2).reshape(-1, 5), axis=0).T
+    boxes = np.stack(np.broadcast_arrays(first, last, first_before, last_before))
+    together = math.prod(boxes.shape[1 + axis] for axis in walk.joined)
+    if together > 1:
+        apart = [axis for axis in range(1, boxes.ndim) if axis - 1 not in walk.joined]
+        flat = boxes.transpose(0, *apart, *[1 + axis for axis in walk.joined]).reshape(4, -1, together)
+        step = np.broadcast_to(np.arange(flat.shape[1])[:, None], flat.shape[1:])
+        boxes = np.unique(np.concatenate([flat, step[None]]).reshape(5, -1), axis=1)[:4]
+    first, last, first_before, last_before = boxes
     size = last - first + 1
     overlap = np.minimum(last, last_before) - np.maximum(first, first_before) + 1
     unmoved = (first == first_before) & (last == last_before)
@@ -245,16 +263,25 @@ def _boxes(walk: _Walk, pieces: Pieces) -> tuple[Ints, Ints]:
 def _marks(walk: _Walk, pieces: Pieces) -> NDArray[np.bool_]:
     """Mark the stored indices that each piece uses: shape (*positions, length)."""
     low, length = _reach(walk.window, walk.sizes)
+    coefficients = tuple(coefficient for coefficient, _ in walk.window.terms)
     shape = np.broadcast_shapes(*[size.shape for _, size in pieces])
-    marks = np.zeros((math.prod(shape), length), dtype=bool)
-    starts = [np.broadcast_to(start, shape).reshape(-1) for start, _ in pieces]
-    counts = [np.broadcast_to(size, shape).reshape(-1) for _, size in pieces]
-    for offsets in np.ndindex(*[int(count.max(initial=0)) for count in counts]):
-        index = np.full(len(marks), walk.window.offset - low)
-        valid = np.ones(len(marks), dtype=bool)
-        for (coefficient, _), start, count, offset in zip(walk.window.terms, starts, counts, offsets, strict=True):
-            index += coefficient * (start + offset)
-            valid &= offset < count
-        valid &= (index >= 0) & (index < length)
-        marks[np.nonzero(valid)[0], index[valid]] = True
+    starts = sum((c * start for c, (start, _) in zip(coefficients, pieces, strict=True)), start=np.zeros((), np.int64))
+    base = np.broadcast_to(starts + walk.window.offset - low, shape).reshape(-1)
+    code = np.zeros(shape, dtype=np.int64)  # pieces of equal sizes hold the same set, shifted
+    for (_, size), most in zip(pieces, walk.sizes, strict=True):
+        code = code * (most + 1) + size
+    marks = np.zeros((base.size, length), dtype=bool)
+    for number in np.unique(code):
+        rows = np.nonzero(code.reshape(-1) == number)[0]
+        index = base[rows, None] + np.array(_offsets(coefficients, _digits(int(number), walk.sizes)), dtype=np.int64)
+        inside = (index >= 0) & (index < length)
+        marks[np.broadcast_to(rows[:, None], index.shape)[inside], index[inside]] = True
     return marks.reshape(*shape, length)
+
+
+def _digits(number: int, most: tuple[int, ...]) -> tuple[int, ...]:
+    digits = []
+    for size in reversed(most):
+        number, digit = divmod(number, size + 1)
+        digits.append(digit)
+    return tuple(reversed(digits))
