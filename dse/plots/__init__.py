@@ -5,6 +5,8 @@ from dse.plots.memory_wall import hardware_scaling, model_size_scaling, training
 from dse.plots.rooflines import roofline
 from dse.plots.style import COLOURS, FILE_TYPES, axis_label, save_figure
 from dse.plots.survey import (
+    SURVEY_LENGTHS,
+    SURVEY_MODELS,
     flops_breakdown,
     intensity_over_length,
     normalized_latency,
@@ -16,6 +18,8 @@ from dse.plots.survey import (
 __all__ = [
     "COLOURS",
     "FILE_TYPES",
+    "SURVEY_LENGTHS",
+    "SURVEY_MODELS",
     "axis_label",
     "flops_breakdown",
     "hardware_scaling",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import onnx
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+import hwmodels
 from dse import plots
 from hwmodels import trends
 from workloads import SpaceError, StoreError, survey
 from workloads.onnx import load_onnx
 from workloads.workload import Workload
+from workloads.zoo.build import architecture, generation
 
+SCALING = Path(__file__).parents[1] / "golden" / "reference" / "survey" / "end_to_end_scaling.csv"
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 PRINTED = {"BERT-Base": {128: 1.0, 4096: 84.0}, "GPT-2": {128: 45.0, 4096: 2344.0}}  # Fig. 9
 
@@ -130,6 +134,48 @@ def test_latencies_are_relative_to_the_first_model_at_its_shortest_length(drawn:
     plots.normalized_latency(tmp_path / "a.png", {"a": {256: 4e-3, 128: 2e-3}, "b": {128: 1e-3, 256: 8e-3}})
     (axes,) = drawn[0].axes
     assert {line.get_label(): list(line.get_ydata()) for line in axes.lines} == {"a": [2, 1], "b": [0.5, 4]}
+
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    name: {"model_type": "bert", "hidden_size": arch.d_model, "num_hidden_layers": arch.layers,
+           "num_attention_heads": arch.heads, "intermediate_size": arch.d_ff, "max_position_embeddings": 4096,
+           "vocab_size": 30522, "type_vocab_size": 2, "hidden_act": "gelu"}
+    for name, arch in survey.ARCHITECTURES.items() if not arch.generates
+} | {"GPT-2": {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 8192,
+               "vocab_size": 50257, "activation_function": "gelu_new"}}  # fmt: skip
+
+
+@pytest.mark.parametrize("device", ["xeon-8480", "h100-sxm"])
+def test_predicted_latencies_have_the_order_and_trend_of_the_printed_ones(device: str) -> None:
+    """Digits belong to the source's machines (Figs. 9 and 32); which model is slower, and how it grows, does not."""
+    with SCALING.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lengths = (128, 512, 4096)
+    found = {}
+    for name in plots.SURVEY_MODELS:
+        for tokens in lengths:
+            work = (
+                generation(CONFIGS[name], prompt=1, tokens=tokens, dtype="bf16")
+                if name == "GPT-2"
+                else architecture(CONFIGS[name], seq=tokens, dtype="bf16")
+            )
+            found[name, tokens] = float(hwmodels.evaluate(work, hwmodels.load(device)).latency_s)
+    for figure in (found, *(printed_latencies(rows, name) for name in ("fig9_cpu", "fig32_analytic"))):
+        for tokens in lengths:
+            base, large, decoder = (figure[name, tokens] for name in plots.SURVEY_MODELS)
+            assert base < large < decoder
+            assert decoder > 10 * base  # at equal FLOPs
+        growth = [figure[name, 4096] / figure[name, 512] for name in plots.SURVEY_MODELS]
+        assert min(growth) > 8  # more than linear: attention
+        assert growth[2] < min(growth[:2])  # a decoder is bound by its weights longer
+
+
+def printed_latencies(rows: list[dict[str, str]], figure: str) -> dict[tuple[str, int], float]:
+    return {
+        (row["model"], int(row["seq_len"])): float(row["value"])
+        for row in rows
+        if row["quantity"] == f"{figure}_normalized_latency"
+    }
 
 
 def test_trends_of_the_figures_are_the_refitted_ones(drawn: list[Any], tmp_path: Path) -> None:

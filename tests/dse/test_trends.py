@@ -98,6 +98,22 @@ def test_a_stored_run_remembers_the_trends_it_used(work: Workload, tmp_path: Pat
 # Commands
 
 
+def test_a_sweep_file_takes_years(dse_run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "years.toml"
+    config.write_text(
+        '[model]\npath = "vit-mnist"\nbind = { batch = 256 }\n[space]\ndevice = ["t4"]\nyear = [2020, 2026]\n'
+        '[search]\nminimize = ["latency_s"]\n',
+        encoding="utf-8",
+    )
+    outcome = dse_run("sweep", str(config), "--out", str(tmp_path / "out"))
+    assert outcome.code == 0, outcome.err
+    with (tmp_path / "out" / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["year"]) for row in rows] == [2020, 2026]
+    for row in rows:
+        assert float(row["latency_low_s"]) <= float(row["latency_s"]) <= float(row["latency_high_s"])
+
+
 def test_profile_on_the_hardware_of_a_year(dse_run: Run) -> None:
     outcome = dse_run("profile", "vit-mnist", "-d", "t4", "--bind", "batch=256", "--year", "2026", "--json")
     assert outcome.code == 0, outcome.err
