@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from workloads.onnx.builder import Builder, Node, Value
 from workloads.onnx.dtypes import code_of_onnx
 from workloads.onnx.files import external_location, read_external
 from workloads.onnx.folding import LIMIT
-from workloads.onnx.limits import check_shape
+from workloads.onnx.limits import MAX_AXES, MAX_VALUES, check_shape
 
 if TYPE_CHECKING:
     import onnx
@@ -42,53 +44,78 @@ def stored_value(tensor: onnx.TensorProto, name: str, folder: Path | None, level
     Raises:
         WorkloadError: Its shape, element type, data or metadata make no sense.
     """
-    shape = tuple(tensor.dims)
-    check_shape(shape, f"initializer {tensor.name!r}")
-    code = code_of_onnx(tensor.data_type, f"initializer {tensor.name!r}")
-    value = Value(name, shape, code, constant=True, role="weight", level=level)
-    external = external_location(tensor) is not None
-    if not external:
-        _check_data(tensor, value)
-    if value.size <= (LIMIT if tensor.data_type in _INTEGERS else _SMALL) and tensor.data_type != _STRING:
-        value.data = _data(tensor, folder, external)
+    shape, number = tuple(tensor.dims), tensor.data_type
+    size = prod(shape)
+    if size > MAX_VALUES or len(shape) > MAX_AXES or min(shape, default=0) < 0:
+        check_shape(shape, f"initializer {tensor.name!r}")
+    value = Value(name, shape, code_of_onnx(number, tensor.name), constant=True, role="weight", level=level)
+    small = size <= (LIMIT if number in _INTEGERS else _SMALL) and number != _STRING
+    if external_location(tensor) is None:
+        raw = tensor.raw_data
+        _check_data(tensor, raw, value)
+        value.data = _data(tensor, raw) if small else None
+    elif small and folder is not None:
+        read = read_external(tensor, folder)
+        value.data = None if read is None else _data(tensor, read)
     for entry in tensor.metadata_props:
         if entry.key == BITS_KEY:
             value.bits, value.stored = _true_width(entry.value, tensor.name)
     return value
 
 
-def _check_data(tensor: onnx.TensorProto, value: Value) -> None:
+def _check_data(tensor: onnx.TensorProto, raw: bytes, value: Value) -> None:
     """Refuse a shape of more (or, in raw data, other) values than the file holds."""
-    if tensor.HasField("raw_data"):
-        fits = len(tensor.raw_data) == -(-value.size * FORMATS[value.code].bits // 8)
+    if raw:
+        fits = len(raw) == -(-value.size * FORMATS[value.code].bits // 8)
     else:
-        lists = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data)
         packed = max(1, 8 // FORMATS[value.code].bits)
-        fits = value.size <= packed * max(len(tensor.string_data), *map(len, lists))
-    if not fits and tensor.data_type != _STRING:
+        fits = value.size <= packed * len(getattr(tensor, _LISTS.get(tensor.data_type, "int32_data")))
+    if not fits:
         raise WorkloadError(
             f"initializer {tensor.name!r}: its data do not fit its shape {value.shape} and element type "
             f"{tensor.data_type}; the file was cut or changed: export the model again"
         )
 
 
-def _data(tensor: onnx.TensorProto, folder: Path | None, external: bool) -> NDArray[Any] | None:
-    """Read the values of a small tensor; None where external data is not there."""
-    import onnx
-    from onnx import numpy_helper
-
-    if external:
-        raw = None if folder is None else read_external(tensor, folder)
-        if raw is None:
-            return None
-        tensor = onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type, raw_data=raw)
+def _data(tensor: onnx.TensorProto, raw: bytes) -> NDArray[Any]:
+    """Give the values of a small tensor."""
     try:
-        return numpy_helper.to_array(tensor)
+        number = tensor.data_type  # the common types are read here: ten times faster than onnx's own
+        if raw and number in _DTYPES:
+            return np.frombuffer(raw, _DTYPES[number]).reshape(tuple(tensor.dims))
+        if not raw and number in _DTYPES and number != _FP16:
+            return np.array(getattr(tensor, _LISTS.get(number, "int32_data")), _DTYPES[number]).reshape(tensor.dims)
+        return _packed(tensor, raw)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise WorkloadError(
             f"initializer {tensor.name!r}: its data do not fit its shape {tuple(tensor.dims)} and element type "
             f"{tensor.data_type} ({error}); export the model again"
         ) from None
+
+
+# onnx.TensorProto.DataType to the type of raw data, which is little-endian (ONNX specification, onnx.proto3).
+_DTYPES = {
+    number: np.dtype(name) for number, name in (
+        (1, "<f4"), (2, "u1"), (3, "i1"), (4, "<u2"), (5, "<i2"), (6, "<i4"), (7, "<i8"), (9, "?"), (10, "<f2"),
+        (11, "<f8"), (12, "<u4"), (13, "<u8"),
+    )
+}  # fmt: skip
+
+
+_FP16 = 10  # listed as the bits of each value
+
+_LISTS = {1: "float_data", 7: "int64_data", 8: "string_data", 11: "double_data", 12: "uint64_data", 13: "uint64_data"}
+"""Field of `onnx.TensorProto` that lists the values of an element type; the other types are in int32_data."""
+
+
+def _packed(tensor: onnx.TensorProto, raw: bytes) -> NDArray[Any]:
+    """Read values that are listed in the message, or that NumPy has no type for."""
+    import onnx
+    from onnx import numpy_helper
+
+    if raw and tensor.data_location:
+        tensor = onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type, raw_data=raw)
+    return numpy_helper.to_array(tensor)
 
 
 def _true_width(text: str, name: str) -> tuple[float, int]:
@@ -110,10 +137,15 @@ def stored_sparse(sparse: onnx.SparseTensorProto, name: str, level: int = 0) -> 
 
 def known_value(name: str, array: Any, computed: bool = False) -> Value:
     """Describe a folded array."""
+    code = _code_of_dtype(array.dtype)
+    return Value(name, array.shape, code, data=array, constant=True, role="weight", computed=computed)
+
+
+@lru_cache(maxsize=64)
+def _code_of_dtype(dtype: np.dtype[Any]) -> int:
     from onnx.helper import np_dtype_to_tensor_dtype
 
-    code = code_of_onnx(int(np_dtype_to_tensor_dtype(array.dtype)), name)
-    return Value(name, array.shape, code, data=array, constant=True, role="weight", computed=computed)
+    return code_of_onnx(int(np_dtype_to_tensor_dtype(dtype)), f"a folded constant of type {dtype}")
 
 
 def _constant(node: Node, builder: Builder) -> None:
@@ -137,15 +169,13 @@ def _constant(node: Node, builder: Builder) -> None:
 def _constant_of_shape(node: Node, builder: Builder) -> None:
     shape = builder.known(node, 0, "shape").ravel().tolist()
     fill = node.attributes.get("value")
-    array: Any = np.zeros(1, np.float32)
-    code = format_code("fp32")
-    if fill is not None:
-        filled = stored_value(fill, node.name, builder.folder)
-        array, code = filled.data, filled.code
+    code = format_code("fp32") if fill is None else code_of_onnx(fill.data_type, node.name)
     computed = builder.value(node, 0).computed
     value = builder.put(node, shape, code, constant=True, role="weight", computed=computed)
-    if value.size <= _SMALL and array is not None and array.size:
-        value.data = np.full(shape, array.ravel()[0], array.dtype)
+    if value.size <= _SMALL:
+        array = np.zeros(1, np.float32) if fill is None else stored_value(fill, node.name, builder.folder).data
+        if array is not None and array.size:
+            value.data = np.full(shape, array.ravel()[0], array.dtype)
 
 
 def _shape(node: Node, builder: Builder) -> None:

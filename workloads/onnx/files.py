@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -13,10 +15,19 @@ from workloads.onnx.limits import MAX_AXES, MAX_DEPTH, MAX_FILE_BYTES
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["attribute_tensors", "check_external_data", "external_location", "node_lists", "read_external", "read_model"]
+__all__ = [
+    "Contents",
+    "check_contents",
+    "check_external_data",
+    "external_location",
+    "open_model",
+    "read_external",
+    "read_model",
+]
 
 # onnx.AttributeProto.AttributeType, ONNX specification (onnx.proto3).
 _TENSOR, _GRAPH, _TENSORS, _GRAPHS, _SPARSE, _SPARSES = 4, 5, 9, 10, 11, 12
+_PLAIN = frozenset({0, 1, 2, 3, 6, 7, 8})  # undefined, numbers and texts
 _EXTERNAL = 1  # onnx.TensorProto.DataLocation
 
 _BITS = {
@@ -25,6 +36,25 @@ _BITS = {
 }  # fmt: skip
 """Bits per value by ONNX element type: float, uint8, int8, uint16, int16, int32, int64, bool, float16, double, uint32,
 uint64, complex64, complex128, bfloat16, four 8-bit floats, uint4, int4, float4e2m1, float8e8m0, uint2, int2 [bit]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a model holds, at any depth.
+
+    Attributes:
+        graphs: The graph and all bodies.
+        nodes: Lists of nodes: of each graph, and of each function.
+        tensors: Tensors in attributes, dense, and the parts of sparse ones.
+    """
+
+    graphs: tuple[onnx.GraphProto, ...]
+    nodes: tuple[Sequence[onnx.NodeProto], ...]
+    tensors: tuple[onnx.TensorProto, ...]
+
+    def node_count(self) -> int:
+        """Count the nodes that the file holds."""
+        return sum(map(len, self.nodes))
 
 
 def read_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, str, Path | None]:
@@ -39,6 +69,12 @@ def read_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, s
     Raises:
         WorkloadError: No such file, not a regular file, not ONNX, truncated, or an empty graph.
     """
+    model, name, folder, _ = open_model(source)
+    return model, name, folder
+
+
+def open_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, str, Path | None, Contents]:
+    """Read a model like `read_model`, and give its contents too."""
     import onnx
 
     if isinstance(source, onnx.ModelProto):
@@ -50,14 +86,15 @@ def read_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, s
         raise WorkloadError(f"{name}: not an ONNX model (no operator set and no graph); give an .onnx file")
     if not model.graph.node:
         raise WorkloadError(f"{name}: the graph has no nodes; export the model again")
+    contents = _contents(model, name)
     try:
-        for texts in _texts(model):
+        for texts in _texts(model, contents):
             "".join(texts)  # protobuf gives what is not UTF-8 as bytes, which do not join: faster than looking at each
     except TypeError:
         raise WorkloadError(
             f"{name!a}: a damaged ONNX file (a name in it is not text); export or copy it again"
         ) from None
-    return model, name, folder
+    return model, name, folder, contents
 
 
 def _parsed(path: Path, name: str) -> onnx.ModelProto:
@@ -87,73 +124,58 @@ def _parsed(path: Path, name: str) -> onnx.ModelProto:
         raise WorkloadError(f"{name!a}: cannot be read ({error.strerror}); give the path of an .onnx file") from None
 
 
-def node_lists(model: onnx.ModelProto) -> Iterator[tuple[onnx.GraphProto | None, Collection[onnx.NodeProto]]]:
-    """Give every list of nodes, those of bodies and functions too, with its graph (None: a function's).
+def _contents(model: onnx.ModelProto, name: str) -> Contents:
+    """List what a model holds.
 
     Raises:
         WorkloadError: Bodies are nested deeper than `MAX_DEPTH`.
     """
-    pending: list[tuple[Any, Any, int]] = [(model.graph, model.graph.node, 0)]
-    pending += [(None, function.node, 0) for function in model.functions]
-    while pending:
-        graph, nodes, depth = pending.pop()
-        yield graph, nodes
-        if depth >= MAX_DEPTH:
-            raise WorkloadError(
-                f"{model.graph.name!r}: bodies are nested more than {MAX_DEPTH} deep; flatten the control flow"
-            )
-        for node in nodes:
+    graphs: list[Any] = [model.graph]
+    lists: list[Any] = []
+    tensors: list[Any] = []
+    level: list[Any] = [model.graph.node, *(function.node for function in model.functions)]
+    for _ in range(MAX_DEPTH):
+        lists += level
+        bodies: list[Any] = []
+        for node in chain.from_iterable(level):
             for attribute in node.attribute:
-                if attribute.type == _GRAPH:
-                    pending.append((attribute.g, attribute.g.node, depth + 1))
-                elif attribute.type == _GRAPHS:
-                    pending += [(body, body.node, depth + 1) for body in attribute.graphs]
+                if attribute.type not in _PLAIN:
+                    _collect(attribute, bodies, tensors)
+        if not bodies:
+            return Contents(tuple(graphs), tuple(lists), tuple(tensors))
+        graphs += bodies
+        level = [body.node for body in bodies]
+    raise WorkloadError(f"{name}: bodies are nested more than {MAX_DEPTH} deep; flatten the control flow")
 
 
-def _texts(model: onnx.ModelProto) -> Iterator[Iterable[str]]:
-    """Give every name that the loader reads, in bunches."""
-    yield (entry.domain for entry in model.opset_import)
+def _collect(attribute: onnx.AttributeProto, bodies: list[Any], tensors: list[Any]) -> None:
+    kind = attribute.type
+    if kind == _TENSOR:
+        tensors.append(attribute.t)
+    elif kind == _GRAPH:
+        bodies.append(attribute.g)
+    elif kind == _TENSORS:
+        tensors.extend(attribute.tensors)
+    elif kind == _GRAPHS:
+        bodies.extend(attribute.graphs)
+    elif kind in (_SPARSE, _SPARSES):
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            tensors.extend((sparse.values, sparse.indices))
+
+
+def _texts(model: onnx.ModelProto, contents: Contents) -> Iterator[Iterable[str]]:
+    """Give every name that the loader reads, in bunches; nodes are read, and checked, when they are visited."""
+    yield [entry.domain for entry in model.opset_import]
     for function in model.functions:
-        yield (function.name, function.domain, getattr(function, "overload", ""))
+        yield [function.name, function.domain, function.overload, *(entry.domain for entry in function.opset_import)]
         yield from (function.input, function.output, function.attribute)
-        yield (entry.domain for entry in function.opset_import)
-        yield (attribute.name for attribute in function.attribute_proto)
-    for graph, nodes in node_lists(model):
-        for node in nodes:
-            yield (node.name, node.op_type, node.domain)
-            yield node.input
-            yield node.output
-            for attribute in node.attribute:
-                yield (attribute.name, attribute.ref_attr_name)
-        for tensor in attribute_tensors(nodes):
-            yield (entry.key + entry.value for entry in tensor.external_data)
-        if graph is not None:
-            yield from _texts_of_graph(graph)
-
-
-def _texts_of_graph(graph: onnx.GraphProto) -> Iterator[Iterable[str]]:
-    for tensor in graph.initializer:
-        yield (tensor.name,)
-        yield (entry.key + entry.value for entry in tensor.external_data)
-        yield (entry.key + entry.value for entry in tensor.metadata_props)
-    yield (tensor.values.name for tensor in graph.sparse_initializer)
-    for item in (*graph.input, *graph.output):
-        yield (item.name,)
-        yield (dim.dim_param for dim in item.type.tensor_type.shape.dim)
-
-
-def attribute_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
-    """Give every tensor in the attributes of nodes, not of their bodies."""
-    for node in nodes:
-        for attribute in node.attribute:
-            kind = attribute.type
-            if kind == _TENSOR:
-                yield attribute.t
-            elif kind == _TENSORS:
-                yield from attribute.tensors
-            elif kind in (_SPARSE, _SPARSES):
-                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                    yield from (sparse.values, sparse.indices)
+        yield [attribute.name for attribute in function.attribute_proto]
+    for graph in contents.graphs:
+        yield [tensor.name for tensor in graph.initializer]
+        yield [tensor.values.name for tensor in graph.sparse_initializer]
+        yield [entry.value for tensor in graph.initializer for entry in tensor.metadata_props]
+        for item in (*graph.input, *graph.output):
+            yield [item.name, *(dim.dim_param for dim in item.type.tensor_type.shape.dim)]
 
 
 def external_location(tensor: Any) -> str | None:
@@ -171,20 +193,19 @@ def check_external_data(model: onnx.ModelProto, name: str, folder: Path | None, 
     Raises:
         WorkloadError: Naming the tensor and the file.
     """
+    check_contents(_contents(model, name), name, folder, must_exist=must_exist)
+
+
+def check_contents(contents: Contents, name: str, folder: Path | None, *, must_exist: bool) -> None:
+    """Check the external data of what a model holds: see `check_external_data`."""
     sizes: dict[str, int | None] = {}
-    for graph, nodes in node_lists(model):
-        for tensor in attribute_tensors(nodes):
-            if tensor.data_location == _EXTERNAL:
-                _check_tensor(tensor, name, folder, sizes, must_exist)
-        if graph is None:
-            continue
-        for tensor in graph.initializer:
-            if tensor.data_location == _EXTERNAL:
-                _check_tensor(tensor, name, folder, sizes, must_exist)
+    stored = [tensor for graph in contents.graphs for tensor in graph.initializer]
+    for graph in contents.graphs:
         for sparse in graph.sparse_initializer:
-            for tensor in (sparse.values, sparse.indices):
-                if tensor.data_location == _EXTERNAL:
-                    _check_tensor(tensor, name, folder, sizes, must_exist)
+            stored += [sparse.values, sparse.indices]
+    for tensor in (*stored, *contents.tensors):
+        if tensor.data_location == _EXTERNAL:
+            _check_tensor(tensor, name, folder, sizes, must_exist)
 
 
 def _check_tensor(
@@ -192,7 +213,7 @@ def _check_tensor(
 ) -> None:
     location = external_location(tensor) or ""
     if location not in sizes:
-        if _is_outside(location, folder):
+        if not isinstance(location, str) or _is_outside(location, folder):
             raise WorkloadError(
                 f"{name}: initializer {tensor.name!r} keeps its data at {location!r}, outside the model's folder; "
                 "refused. Move the file beside the model and save the model with a relative location"

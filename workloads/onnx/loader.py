@@ -15,7 +15,7 @@ from workloads.onnx.bodies import store
 from workloads.onnx.branches import if_
 from workloads.onnx.builder import Builder, Value
 from workloads.onnx.dtypes import code_of_onnx
-from workloads.onnx.files import check_external_data, node_lists, read_model
+from workloads.onnx.files import check_contents, open_model
 from workloads.onnx.functions import call, functions_of, inlined_nodes
 from workloads.onnx.limits import MAX_UNROLLED, MAX_UNROLLED_ASKED, check_shape
 from workloads.onnx.loops import loop, scan
@@ -164,11 +164,11 @@ def _loaded(
     from workloads.onnx.parts import assembled
 
     try:
-        model, name, folder = read_model(source)
-        check_external_data(model, name, folder, must_exist=not options.allow_missing)
+        model, name, folder, contents = open_model(source)
+        check_contents(contents, name, folder, must_exist=not options.allow_missing)
         inputs = _graph_inputs(model, name)
         sizes = bind_dims(inputs, bind, name)
-        load = _begun(model, name, options, probabilities or {}, trips or {}, apart)
+        load = _begun(model, name, contents.node_count(), options, probabilities or {}, trips or {}, apart)
         builder = _filled(model, inputs, sizes, folder)
         walk(model.graph.node, builder, Scope(), load)
         _refuse_undecided(load)
@@ -190,13 +190,13 @@ def _loaded(
 def _begun(
     model: onnx.ModelProto,
     name: str,
+    nodes: int,
     options: _Options,
     probabilities: Mapping[str, float],
     trips: Mapping[str, float],
     apart: bool,
 ) -> Load:
     functions = functions_of(model)
-    nodes = sum(len(listed) for _, listed in node_lists(model))
     inlined = inlined_nodes(model, functions, nodes) if functions else nodes
     return Load(
         model=name,

@@ -119,7 +119,7 @@ def named(nodes: Iterable[onnx.NodeProto], prefix: str = "") -> Iterator[tuple[s
         while unique in taken:
             unique = f"{unique}#{index}"
         taken.add(unique)
-        yield prefix + unique, proto
+        yield f"{prefix}{unique}", proto
 
 
 def named_nodes(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.NodeProto]]:
@@ -141,23 +141,28 @@ def node_of(proto: onnx.NodeProto, name: str, scope: Scope) -> Node:
     """Give a node with its edges and attributes as they are here.
 
     Raises:
-        WorkloadError: An attribute has an unknown type, or an edge is written twice.
+        WorkloadError: An attribute has an unknown type, an edge is written twice, or a name is no text.
     """
-    domain = "" if proto.domain == "ai.onnx" else proto.domain
-    attributes = {item.name: _value(item, name) for item in resolved(proto, scope)}
+    op_type, domain, inputs, outputs = proto.op_type, proto.domain, tuple(proto.input), tuple(proto.output)
+    try:
+        "".join((proto.name, op_type, domain, *inputs, *outputs))  # what is not UTF-8 comes as bytes, which do not join
+    except TypeError:
+        raise WorkloadError(f"node {name!r}: a damaged ONNX file (a name in it is not text); export it again") from None
+    if domain == "ai.onnx":
+        domain = ""
     if scope.outer is None:
-        return Node(name, proto.op_type, domain, tuple(proto.input), tuple(proto.output), attributes)
-    inputs = tuple([scope.edge(item) if item else "" for item in proto.input])
-    outputs = tuple([scope.declare(item) if item else "" for item in proto.output])
-    return Node(name, proto.op_type, domain, inputs, outputs, attributes)
+        return Node(name, op_type, domain, inputs, outputs, {item.name: _value(item, name) for item in proto.attribute})
+    attributes = {item.name: _value(item, name) for item in resolved(proto, scope)}
+    inputs = tuple([scope.edge(item) if item else "" for item in inputs])
+    outputs = tuple([scope.declare(item) if item else "" for item in outputs])
+    return Node(name, op_type, domain, inputs, outputs, attributes)
 
 
 def resolved(proto: onnx.NodeProto, scope: Scope) -> list[onnx.AttributeProto]:
     """Give the attributes of a node; in a function, those that refer to the call are taken from it or left out."""
-    given: list[onnx.AttributeProto] = []
     if scope.outer is None:
-        given.extend(proto.attribute)
-        return given
+        return list(proto.attribute)
+    given: list[onnx.AttributeProto] = []
     for item in proto.attribute:
         if not item.ref_attr_name:
             given.append(item)

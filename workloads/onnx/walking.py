@@ -40,8 +40,10 @@ def walk(nodes: Iterable[onnx.NodeProto], builder: Builder, scope: Scope, load: 
                 "give fewer trips (load_program(..., trips={...})), or load the body of the loop alone"
             )
         node = node_of(proto, name, scope)
-        if any(output in values for output in node.outputs) or len(set(node.outputs)) < len(node.outputs):
-            _refuse_second_writer(node, values)
+        for output in node.outputs:
+            if output in values or len(node.outputs) > 1:
+                _refuse_second_writer(node, values)
+                break
         if not _described(node, builder, scope, load, proto):
             op_type = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
             load.unknown[scope.option_name(node)] = op_type
@@ -77,9 +79,10 @@ def _described(node: Node, builder: Builder, scope: Scope, load: Load, proto: on
     handler = handler_of(node, load.extra)
     special = _special(node, proto, load)
     values = builder.values
-    if any(values[item].opaque for item in node.inputs if item in values):
-        mark_opaque(node, builder)
-        return node.op_type in load.free or handler is not None or special is not None or node.op_type in SOURCES
+    for item in node.inputs:
+        if item in values and values[item].opaque:
+            mark_opaque(node, builder)
+            return node.op_type in load.free or handler is not None or special is not None or node.op_type in SOURCES
     try:
         if node.op_type in load.free:
             _pass_through(node, builder)
@@ -128,11 +131,18 @@ def _step(node: Node, builder: Builder, handler: Handler | None, load: Load) -> 
         builder.folded.append(node.name)
         return True
     values = [builder.value(node, index) if item else None for index, item in enumerate(node.inputs)]
-    present = [value for value in values if value is not None]
-    constant = bool(present) and all(value.constant for value in present) and node.op_type not in RUNS
-    computed = constant and any(value.computed for value in present)
-    if computed and any(map(_is_parameter, present)):  # as in a runtime: sizes are known only when it runs
-        constant = False
+    constant = known = computed = False
+    for value in values:
+        if value is None:
+            continue
+        if not value.constant:
+            constant, known = False, value.data is not None
+            break
+        constant, computed = True, computed or value.computed
+    if (constant or known) and node.op_type in RUNS:
+        constant = known = False
+    if computed and constant and any(map(_is_parameter, values)):  # as in a runtime: sizes are known only when it runs
+        constant, known = False, True
     if constant and _folds(node, values, computed, builder, load):
         return True
     if handler is None:
@@ -141,10 +151,10 @@ def _step(node: Node, builder: Builder, handler: Handler | None, load: Load) -> 
         _describe_constant(node, builder, handler, computed)
         return True
     handler(node, builder)
-    arrays = _evaluated(node, values, load) if present and node.op_type not in RUNS else None
-    for output, array in zip(node.outputs, arrays or (), strict=False):  # what follows from the number of a trip
-        if output:
-            builder.values[output].data = array
+    if known:  # what follows from the number of a trip
+        for output, array in zip(node.outputs, _evaluated(node, values, load) or (), strict=False):
+            if output:
+                builder.values[output].data = array
     return True
 
 
@@ -162,9 +172,9 @@ def _describe_constant(node: Node, builder: Builder, handler: Handler, computed:
             value.constant, value.computed, value.role = True, computed, "weight"
 
 
-def _is_parameter(value: Value) -> bool:
+def _is_parameter(value: Value | None) -> bool:
     """Say whether a constant is a stored matrix or float vector, and no shape: what sizes cut from it runs."""
-    if value.computed or (value.data is not None and value.data.size <= _SHAPE):
+    if value is None or value.computed or (value.data is not None and value.data.size <= _SHAPE):
         return False
     return sum(extent > 1 for extent in value.shape) > 1 or FORMATS[value.code].kind == "float"
 
@@ -183,13 +193,17 @@ def _folds(node: Node, values: Sequence[Value | None], computed: bool, builder: 
 
 def _evaluated(node: Node, values: Sequence[Value | None], load: Load) -> list[NDArray[Any]] | None:
     """Compute the outputs of a node from the data of its inputs, as long as the memory for such data lasts."""
-    if any(value is not None and value.data is None for value in values):
-        return None
-    arrays = fold(node, [None if value is None else value.data for value in values])
+    inputs = []
+    for value in values:
+        if value is not None and value.data is None:
+            return None
+        inputs.append(None if value is None else value.data)
+    arrays = fold(node, inputs)
     if arrays is None or len(arrays) < len(node.outputs):
         return None
-    large = sum(array.nbytes for array in arrays if array.size > _SHAPE)
-    if large > load.kept_bytes:
-        return None
-    load.kept_bytes -= large
+    for array in arrays:
+        if array.size > _SHAPE:
+            if array.nbytes > load.kept_bytes:
+                return None
+            load.kept_bytes -= array.nbytes
     return arrays
