@@ -15,6 +15,7 @@ from dse.cli.optimizing import optimize
 from dse.cli.profiling import profile
 from dse.cli.sweeping import sweep
 from dse.cli.trending import trends
+from dse.cli.zoo import zoo
 
 __all__ = ["app", "main"]
 
@@ -58,6 +59,7 @@ app.command("sweep")(sweep)
 app.command("optimize")(optimize)
 app.command("compress")(compress)
 app.command("trends")(trends)
+app.command("zoo")(zoo)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

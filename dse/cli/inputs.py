@@ -111,7 +111,7 @@ def model_path(name: str) -> Path:
         >>> model_path("vit-mnist").name
         'vit_mnist.onnx'
     """
-    from workloads.zoo import EMBEDDED, embedded_model
+    from workloads.zoo import EMBEDDED, embedded_model, published_names
     from workloads.zoo.pretrained import PRETRAINED, fetch
 
     if name in EMBEDDED:
@@ -123,7 +123,8 @@ def model_path(name: str) -> Path:
     if name in PRETRAINED:
         return fetch(name) / "model.onnx"
     if not Path(name).exists() and "/" not in name and not Path(name).suffix:
-        raise WorkloadError(f"no model {name!r}: no such file, and {nearest(name, [*EMBEDDED, *PRETRAINED])}")
+        known = [*EMBEDDED, *PRETRAINED, *published_names()]
+        raise WorkloadError(f"no model {name!r}: no such file, and {nearest(name, known)}")
     return Path(name)
 
 

@@ -16,6 +16,7 @@ from dse.cli import inputs
 from dse.cli.inputs import ModelSource
 from dse.cli.output import console, print_table
 from dse.cli.projecting import print_projection, projection_record
+from dse.cli.zoo_source import ZooOptions, ZooSource, is_zoo_model
 from dse.files import atomic_write
 from dse.numbers import si
 from hwmodels import format_si
@@ -32,7 +33,7 @@ WIDE = 110
 
 
 def profile(
-    model: Annotated[str, typer.Argument(help="An .onnx file, or a name such as vit-mnist.")],
+    model: Annotated[str, typer.Argument(help="An .onnx file, a name such as vit-mnist, or one that `dse zoo` lists.")],
     device: Annotated[
         list[str], typer.Option("--device", "-d", help="A name, a TOML file, or local; may be repeated.")
     ],
@@ -55,6 +56,11 @@ def profile(
     trips: Annotated[
         list[str] | None, typer.Option("--trips", help="Expected trips of a Loop: NODE=8; may be repeated.")
     ] = None,
+    phase: Annotated[str | None, typer.Option("--phase", help="Zoo: encode, prefill or decode.")] = None,
+    context: Annotated[int | None, typer.Option("--context", help="Zoo: tokens in the cache of a decode step.")] = None,
+    tokens: Annotated[int | None, typer.Option("--tokens", help="Zoo: a whole generation of so many tokens.")] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="Zoo: fp32, fp16 or bf16.")] = None,
+    kv_bits: Annotated[int | None, typer.Option("--kv-bits", help="Zoo: bits of the KV cache, 4 or 8.")] = None,
     year: Annotated[
         float | None, typer.Option("--year", help="Project the device to this year by the memory wall's trends.")
     ] = None,
@@ -66,15 +72,22 @@ def profile(
     """
     import hwmodels
 
-    source = ModelSource(
-        path=inputs.model_path(model),
-        bind=inputs.parse_bind(bind or ()),
-        extra_ops=inputs.extra_handlers(extra_ops),
-        free_ops=[name.strip() for name in free_ops.split(",") if name.strip()],
-        weights=not no_weights,
-        probabilities=inputs.parse_expected(probability or (), "--probability"),
-        trips=inputs.parse_expected(trips or (), "--trips"),
-    )
+    zoo = ZooOptions(phase=phase, context=context, tokens=tokens, dtype=dtype, kv_bits=kv_bits)
+    sizes = inputs.parse_bind(bind or ())
+    source: ModelSource | ZooSource
+    if is_zoo_model(model):
+        source = ZooSource(model=model, bind=sizes, options=zoo)
+    else:
+        zoo.refuse(model)
+        source = ModelSource(
+            path=inputs.model_path(model),
+            bind=sizes,
+            extra_ops=inputs.extra_handlers(extra_ops),
+            free_ops=[name.strip() for name in free_ops.split(",") if name.strip()],
+            weights=not no_weights,
+            probabilities=inputs.parse_expected(probability or (), "--probability"),
+            trips=inputs.parse_expected(trips or (), "--trips"),
+        )
     found = [inputs.device(name) for name in device]
     if len(found) > 1 and (plot is not None or table is not None):
         raise SpaceError("--plot and --csv take one device; give one --device, or run the command once for each")
@@ -105,7 +118,7 @@ def profile(
 
 
 def profile_record(
-    work: Workload | Program, device: RooflineDevice, source: ModelSource | None = None
+    work: Workload | Program, device: RooflineDevice, source: ModelSource | ZooSource | None = None
 ) -> dict[str, Any]:
     """Give a profile as plain data: totals that are the sums of the operators, and the operators.
 
@@ -148,7 +161,7 @@ def _operator_record(row: OperatorCost) -> dict[str, Any]:
     return plain
 
 
-def _largest_batch(source: ModelSource, device: RooflineDevice) -> int | None:
+def _largest_batch(source: ModelSource | ZooSource, device: RooflineDevice) -> int | None:
     """Find the largest batch that fits; None where the file fixes the batch."""
     import hwmodels
 

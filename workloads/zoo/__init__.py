@@ -1,12 +1,25 @@
-"""Models by name: for now the one that ships with the package, trained, with its weights."""
+"""Models by name: published architectures, one that ships trained, pretrained ones by pinned hash."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from workloads.errors import WorkloadError, nearest
+from workloads.zoo.build import architecture, generation, graph
+from workloads.zoo.files import write_onnx
+from workloads.zoo.published import Published, published, published_names
 
-__all__ = ["EMBEDDED", "embedded_model"]
+__all__ = [
+    "EMBEDDED",
+    "Published",
+    "architecture",
+    "embedded_model",
+    "generation",
+    "graph",
+    "published",
+    "published_names",
+    "write_onnx",
+]
 
 EMBEDDED = {"vit-mnist": Path(__file__).parent / "embedded" / "vit_mnist.onnx"}
 

@@ -1,0 +1,83 @@
+"""`dse zoo`: published architectures by name, and their ONNX files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dse.cli.output import console, print_table
+from dse.numbers import si
+from workloads.errors import WorkloadError
+
+__all__ = ["zoo"]
+
+
+def zoo(
+    model: Annotated[
+        str | None, typer.Argument(help="A published name, a config.json or a folder with one; left out: list names.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the architecture: FILE.onnx.")] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="random, or a folder with safetensors; left out: none.")
+    ] = None,
+    phase: Annotated[str | None, typer.Option("--phase", help="encode, prefill or decode.")] = None,
+    dtype: Annotated[str, typer.Option("--dtype", help="fp32, fp16 or bf16.")] = "fp16",
+    kv_bits: Annotated[int | None, typer.Option("--kv-bits", help="Of the KV cache: 4 or 8.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout instead of tables.")] = False,
+) -> None:
+    """List published architectures, show one, or write it as an ONNX file."""
+    if model is None:
+        _refuse_lonely(out, weights)
+        _list(as_json)
+        return
+    if out is None:
+        if weights is not None:
+            raise WorkloadError("--weights says what a file holds; name the file: --out FILE.onnx")
+        _show(model, phase, dtype, kv_bits, as_json)
+        return
+    from workloads.zoo import write_onnx
+
+    path = write_onnx(model, out, weights=weights, phase=phase, dtype=dtype, kv_bits=kv_bits)  # type: ignore[arg-type]  # checked there
+    console().print(f"written: {path}", soft_wrap=True)
+
+
+def _refuse_lonely(out: Path | None, weights: str | None) -> None:
+    if out is not None or weights is not None:
+        raise WorkloadError("--out and --weights need a model: dse zoo NAME --out FILE.onnx; `dse zoo` lists the names")
+
+
+def _list(as_json: bool) -> None:
+    from workloads.zoo import published, published_names
+
+    entries = [published(name) for name in published_names()]
+    if as_json:
+        rows = [
+            {"name": e.name, "model_type": e.config["model_type"], "parameters": e.parameters, "source": e.source}
+            for e in entries
+        ]
+        print(json.dumps(rows, indent=1))
+        return
+    cells = [[e.name, str(e.config["model_type"]), si(e.parameters), e.source] for e in entries]
+    print_table(["name", "model type", "published", "source"], cells, left=(0, 1, 3), cut=(3,))
+
+
+def _show(model: str, phase: str | None, dtype: str, kv_bits: int | None, as_json: bool) -> None:
+    """Show an architecture: its configuration, its size and the dims of one phase."""
+    from workloads.zoo import graph, published, published_names
+
+    writer = graph(model, phase=phase, dtype=dtype, kv_bits=kv_bits)  # type: ignore[arg-type]  # checked there
+    record: dict[str, Any] = {"name": writer.name, "parameters": writer.parameter_count(), "dims": writer.symbols()}
+    if model in published_names():
+        entry = published(model)
+        record |= {"published": entry.parameters, "counted": entry.counted, "source": entry.source}
+        record["config"] = dict(entry.config)
+    if as_json:
+        print(json.dumps(record, indent=1))
+        return
+    config = record.pop("config", {})
+    rows = [[name, ", ".join(value) if isinstance(value, tuple) else str(value)] for name, value in record.items()]
+    rows += [[f"config.{name}", str(value)] for name, value in config.items()]
+    print_table(["", ""], rows, left=(0, 1), wrap=(1,))
