@@ -25,6 +25,7 @@ class Published:
         config: As in a Hugging Face config.json.
         parameters: Published number of parameters.
         counted: What that number includes, where it is not every parameter of the model.
+        counted_with: Fields of the configuration that the number was counted with, where they differ: a head on top.
         source: Where configuration and number are stated.
     """
 
@@ -32,6 +33,7 @@ class Published:
     config: Mapping[str, Any]
     parameters: float
     counted: str
+    counted_with: Mapping[str, Any]
     source: str
 
 
@@ -43,9 +45,10 @@ def _all() -> dict[str, Published]:
         for name, entry in tomllib.loads(path.read_text(encoding="utf-8")).items():
             found[name] = Published(
                 name=name,
-                config=entry["config"],
+                config=entry["config"] | dict.fromkeys(entry.get("null", ())),  # TOML has no null
                 parameters=float(entry["parameters"]),
                 counted=entry.get("counted", ""),
+                counted_with=entry.get("counted_with", {}),
                 source=entry["source"],
             )
     return found
