@@ -36,7 +36,7 @@ def test_every_kind_has_the_macs_of_its_formula(kind: Any, structure: bool) -> N
 def test_every_node_of_every_kind_is_accounted_for_once(kind: Any) -> None:
     path = FOLDER / f"{kind.name}.onnx"
     work = load_onnx(path, missing_weights="allow", **kind.bind)
-    counted = Counter(work.folded) + Counter(set(node for op in work for node in op.nodes))
+    counted = Counter(work.folded) + Counter({node for op in work for node in op.nodes})
     missing = {name for name, _ in named_nodes(onnx.load(str(path), load_external_data=False))} - set(counted)
     assert not missing
 
@@ -48,7 +48,9 @@ def test_control_flow_is_an_expectation() -> None:
         nodes = {node.name: chance for node in model.graph.node if node.op_type == "If"
                  for chance in kind.probabilities.values()}  # fmt: skip
         program = load_program(model, missing_weights="allow", probabilities=nodes)
-        assert sum(float(weight) * float(work.macs()) for weight, work in program) == pytest.approx(kind.macs, rel=1e-12)
+        assert sum(float(weight) * float(work.macs()) for weight, work in program) == pytest.approx(
+            kind.macs, rel=1e-12
+        )
 
 
 def test_nine_forms_of_one_model_have_one_count() -> None:
@@ -97,7 +99,9 @@ grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 read = int(dict(line.split(": ") for line in pathlib.Path("/proc/self/io").read_text().splitlines())["rchar"])
 print(int(work.macs()), grown * 1024, read)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=FOLDER.parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=FOLDER.parents[2]
+    )
     macs, grown, read = map(int, done.stdout.split())
     assert macs == next(kind.macs for kind in KINDS if kind.name == "bert4_external_2_4gb")
     assert grown < 200e6

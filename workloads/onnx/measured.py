@@ -31,6 +31,12 @@ __all__ = ["StoredWeight", "measure_weights", "weight_table", "with_measured_wei
 SMALLEST = 16
 """Tensors of fewer values are not looked at: what they could save is less than the table that says so."""
 
+PALETTE = 256
+"""Levels of a palette at most: values stored as indices into a table, as weight clustering does."""
+
+_USES = 16
+"""Uses of a palette's level on average at least; with fewer, repeats are chance."""
+
 _SAVING = 0.9
 _PACKED = {"uint4": (4, False), "int4": (4, True), "uint2": (2, False), "int2": (2, True)}
 
@@ -201,7 +207,7 @@ def _width(matrix: Matrix, found: Scan) -> tuple[int, str, float]:
     elif FORMATS[format_code(name)].kind in ("int", "uint") and found.levels is not None:
         plain = min(plain, _grid_bits(found.levels))
         name = _integer_name(plain) if plain < matrix.bits else name
-    if found.levels is None or not len(found.levels):
+    if found.levels is None or not 0 < len(found.levels) <= min(PALETTE, found.size // _USES):
         return plain, name, 0.0
     index = max(1, math.ceil(math.log2(len(found.levels))))
     table = len(found.levels) * (plain if found.narrower else matrix.bits) / found.size
