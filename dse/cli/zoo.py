@@ -66,12 +66,13 @@ def _list(as_json: bool) -> None:
 
 def _show(model: str, phase: str | None, dtype: str, kv_bits: int | None, as_json: bool) -> None:
     """Show an architecture: its configuration, its size and the dims of one phase."""
-    from workloads.zoo import graph, published, published_names
+    from workloads.zoo import graph, parameter_count, published, published_names
 
     writer = graph(model, phase=phase, dtype=dtype, kv_bits=kv_bits)  # type: ignore[arg-type]  # checked there
-    record: dict[str, Any] = {"name": writer.name, "parameters": writer.parameter_count(), "dims": writer.symbols()}
+    record: dict[str, Any] = {"name": writer.name, "parameters": parameter_count(model), "dims": writer.symbols()}
     if model in published_names():
         entry = published(model)
+        record["parameters"] = parameter_count({**entry.config, **entry.counted_with})
         record |= {"published": entry.parameters, "counted": entry.counted, "source": entry.source}
         record["config"] = dict(entry.config)
     if as_json:

@@ -15,13 +15,13 @@ from tests.workloads.zoo_compare import (
     TOLERANCE,
     Arrays,
     config_of,
-    parameter_count,
     random_model,
     run,
     state_of,
     trained,
     written,
 )
+from workloads.zoo import parameter_count
 from workloads.zoo.phase import Phase
 
 torch = pytest.importorskip("torch")

@@ -11,13 +11,13 @@ from tests.workloads.zoo_compare import (
     TOLERANCE,
     config_of,
     difference,
-    parameter_count,
     random_model,
     run,
     state_of,
     step_feeds,
     trained,
 )
+from workloads.zoo import parameter_count
 from workloads.zoo.phase import Phase
 from workloads.zoo.t5 import buckets
 

@@ -11,12 +11,12 @@ from tests.workloads.zoo_compare import (
     TOLERANCE,
     config_of,
     difference,
-    parameter_count,
     random_model,
     run,
     state_of,
     trained,
 )
+from workloads.zoo import parameter_count
 from workloads.zoo.phase import Phase
 
 SIZES: dict[str, Any] = {

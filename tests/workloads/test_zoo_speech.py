@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.workloads.zoo_compare import TOLERANCE, difference, parameter_count, run, shake, state_of, trained
+from tests.workloads.zoo_compare import TOLERANCE, difference, run, shake, state_of, trained
+from workloads.zoo import parameter_count
 from workloads.zoo.phase import Phase
 
 SIZES: dict[str, Any] = {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.zoo.families import family_of
-from workloads.zoo.graph import GraphWriter, Parameter
+from workloads.zoo.graph import GraphWriter
 from workloads.zoo.phase import Phase
 
 TOLERANCE = 1e-5
@@ -70,15 +70,6 @@ def written(config: Mapping[str, Any], phase: Phase) -> GraphWriter:
     writer = GraphWriter(str(config["model_type"]), "fp32")
     family.write(writer, family.read(config), phase)
     return writer
-
-
-def parameter_count(config: Mapping[str, Any]) -> int:
-    """Count the trained values of all phases, each stored tensor once."""
-    family = family_of(config)
-    stored: dict[str, Parameter] = {}
-    for name in family.phases:
-        stored |= written(config, Phase(name=name)).parameters
-    return sum(item.size for item in stored.values() if not item.statistic)
 
 
 def run(config: Mapping[str, Any], state: Mapping[str, NDArray[Any]], phase: Phase, feeds: Mapping[str, Any]) -> Arrays:

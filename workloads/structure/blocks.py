@@ -60,8 +60,9 @@ def _anchors(workload: Workload) -> dict[str, str]:
         index = starts[before - 1][1]
         blocks[index] = blocks.get(index, 0) + 1
         layer = f"layer.{index}.ffn{blocks[index] if blocks[index] > 1 else ''}"
-        for number, name in enumerate(block.up):
-            anchors.setdefault(name, f"{layer}.up" if number == 0 else f"{layer}.gate")
+        for number, name in enumerate(block.up):  # of a gated block the first goes through the activation function
+            gate = number == 0 and len(block.up) > 1
+            anchors.setdefault(name, f"{layer}.gate" if gate else f"{layer}.up")
         anchors[block.activation] = f"{layer}.activation"
         anchors[block.down] = f"{layer}.down"
     return anchors

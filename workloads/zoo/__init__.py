@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from workloads.errors import WorkloadError, nearest
-from workloads.zoo.build import architecture, generation, graph
+from workloads.zoo.build import architecture, generation, graph, parameter_count
 from workloads.zoo.files import write_onnx
 from workloads.zoo.published import Published, published, published_names
 
@@ -16,6 +16,7 @@ __all__ = [
     "embedded_model",
     "generation",
     "graph",
+    "parameter_count",
     "published",
     "published_names",
     "write_onnx",

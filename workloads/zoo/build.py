@@ -12,11 +12,11 @@ from workloads.workload import Program, Workload
 from workloads.zoo.config import read_config
 from workloads.zoo.contexts import strata
 from workloads.zoo.families import family_of
-from workloads.zoo.graph import GraphWriter
+from workloads.zoo.graph import GraphWriter, Parameter
 from workloads.zoo.phase import Phase, PhaseName
 from workloads.zoo.published import published
 
-__all__ = ["Source", "architecture", "generation", "graph"]
+__all__ = ["Source", "architecture", "generation", "graph", "parameter_count"]
 
 Source = str | Path | Mapping[str, Any]
 """A published name, a configuration, or the path of a config.json or of a folder that holds one."""
@@ -77,7 +77,8 @@ def architecture(
         dtype: Format of weights and activations: fp32, fp16 or bf16.
         kv_bits: Width of the KV cache: 4, 8, or None for that of `dtype` [bit].
         logits: Of a prefill: for the last token, or for all.
-        **bind: Sizes of further symbolic dims of the graph (`source` of an encoder-decoder model).
+        **bind: Sizes of further symbolic dims of the graph; `source`, the encoder's tokens that a decoder reads, is by
+            default `seq`.
 
     Raises:
         WorkloadError: Unknown name, model type, phase or format, or a configuration that is not one.
@@ -145,6 +146,26 @@ def generation(
     return Program(name=first.name, parts=((1.0, first), *parts))
 
 
+def parameter_count(source: Source, /) -> int:
+    """Count the trained values of all phases of an architecture, each stored tensor once, without batch statistics.
+
+    Args:
+        source: A published name, a configuration (a mapping, a config.json, a folder with one).
+
+    Raises:
+        WorkloadError: Unknown name or model type, or a configuration that is not one.
+
+    Example:
+        >>> parameter_count("gpt2")
+        124439808
+    """
+    config, _ = _config(source)
+    stored: dict[str, Parameter] = {}
+    for phase in family_of(config).phases:
+        stored |= graph(source, phase=phase).parameters
+    return sum(item.size for item in stored.values() if not item.statistic)
+
+
 def _config(source: Source) -> tuple[Mapping[str, Any], str]:
     """Give a configuration and a name: of a published architecture, or of what a file or mapping says."""
     if isinstance(source, Mapping):
@@ -159,7 +180,7 @@ def _config(source: Source) -> tuple[Mapping[str, Any], str]:
 def _sizes(writer: GraphWriter, batch: int, seq: int, context: int, bind: Mapping[str, int]) -> dict[str, Any]:
     """Give a size to every symbolic dim of a graph, as arguments of `load_onnx`."""
     total = context + 1
-    known = {"batch": batch, "seq": seq, "total": total, **bind}
+    known = {"batch": batch, "seq": seq, "source": seq, "total": total, **bind}
     known |= {name: min(total, limit) for name, limit in writer.limits.items()}
     symbols = writer.symbols()
     unused = [name for name in bind if name not in symbols]

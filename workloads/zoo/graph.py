@@ -210,10 +210,6 @@ class GraphWriter:
         dims = (dim.dim_param for item in self._inputs for dim in item.type.tensor_type.shape.dim)
         return tuple(dict.fromkeys(dim for dim in dims if dim))
 
-    def parameter_count(self) -> int:
-        """Count the trained values."""
-        return sum(item.size for item in self.parameters.values() if not item.statistic)
-
     def model(self, values: Callable[[Parameter], NDArray[Any]] | None = None) -> onnx.ModelProto:
         """Finish the graph.
 
