@@ -123,18 +123,20 @@ def another_shape(
 
 
 def _changed(sizes: Mapping[str, int], axes: Axes, inputs: Mapping[str, torch.Tensor], longer: bool) -> dict[str, int]:
-    """Give other sizes; one that is a sum of two others in the example (total = past + seq) stays their sum."""
+    """Give other sizes; where a matrix covers past and new tokens (total = past + seq), it still does."""
     step: dict[str, int] = {}
     for index, (symbol, size) in enumerate(sizes.items()):
         if any(symbol == given.get(0) for given in axes.values()):
             step[symbol] = 1 if longer else -1
         else:
             step[symbol] = _LONGER + 2 * index if longer else int(_SHORTER * size) - size
-    seq = next((int(tensor.shape[1]) for name, tensor in inputs.items() if tensor.dim() == 2), 0)
-    seq_symbol = next((axes[name].get(1, "") for name, tensor in inputs.items() if tensor.dim() == 2), "")
-    for total, size in sizes.items():
-        for past, length in sizes.items():
-            if past != total and length + seq == size and total != seq_symbol and seq:
+    matrices = [name for name, tensor in inputs.items() if tensor.dim() == 2]
+    seq = int(inputs[matrices[0]].shape[1]) if matrices else 0
+    seq_symbol = axes[matrices[0]].get(1, "") if matrices else ""
+    pasts = {axes[name].get(2, "") for name, tensor in inputs.items() if _is_cache(name, tensor)} - {""}
+    for total in {axes[name].get(1, "") for name in matrices} - {"", seq_symbol}:
+        for past in pasts:
+            if sizes[past] + seq == sizes[total]:
                 step[total] = step[past] + step.get(seq_symbol, 0)
     return {symbol: max(size + step[symbol], 1) for symbol, size in sizes.items()}
 

@@ -157,12 +157,19 @@ def _other_inputs(
 
     if check is not True:
         return _leaves(bound_arguments(module, check))
+    if not any(axes.values()):
+        return another_shape(tensors, axes)
     for longer in (True, False):
         other = another_shape(tensors, axes, longer=longer)
         try:
             with quiet(), torch.no_grad():
                 flat(*other.values())
-        except Exception:  # a table of positions that ends, a window that no longer fits: whatever torch says
+        except Exception as error:  # a table of positions that ends, a window that no longer fits
+            reason = f"{type(error).__name__}: {error}"
             continue
         return other
-    return another_shape(tensors, {name: {} for name in tensors})
+    sizes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in other.items())
+    raise WorkloadError(
+        f"capture of {type(module).__name__}: to check the export, torch was run on {sizes}, and failed: {reason}. Give "
+        "inputs of another shape that it takes as check=, or fewer symbolic axes as dynamic="
+    )
