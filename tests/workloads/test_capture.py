@@ -17,7 +17,7 @@ from workloads.capturing import PARAMETER_KEY, TRANSPOSED_KEY
 from workloads.capturing.axes import another_shape, inferred_axes
 
 pytest.importorskip("torch")
-import torch  # noqa: E402
+import torch
 
 
 def attention(q: Any, k: Any, v: Any, hidden: Any = None) -> Any:

@@ -170,6 +170,6 @@ def _other_inputs(
         return other
     sizes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in other.items())
     raise WorkloadError(
-        f"capture of {type(module).__name__}: to check the export, torch was run on {sizes}, and failed: {reason}. Give "
-        "inputs of another shape that it takes as check=, or fewer symbolic axes as dynamic="
+        f"capture of {type(module).__name__}: to check the export, torch was run on {sizes}, and failed: {reason}. "
+        "Give inputs of another shape that it takes as check=, or fewer symbolic axes as dynamic="
     )
