@@ -371,7 +371,8 @@ def resize(node: Node, builder: Builder) -> None:
         if scales is None:
             scales = builder.known(node, 2 if node.op_type == "Resize" and builder.opset > 10 else 1, "scales").ravel()
         # In float32, as runtimes do: 5 x 1.4 is 7 there and 6.99... in float64.
-        wanted = [int(np.float32(extent) * np.float32(scale)) for extent, scale in zip(extents, scales, strict=True)]
+        with np.errstate(over="ignore"):  # an infinite size is refused as any other impossible one
+            wanted = [int(np.float32(e) * np.float32(scale)) for e, scale in zip(extents, scales, strict=True)]
     shape = list(value.shape)
     for position, size in zip(axes, wanted, strict=True):
         shape[position] = size
