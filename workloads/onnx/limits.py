@@ -42,14 +42,14 @@ MAX_DEPTH = 50
 MAX_FILE_BYTES = 2**31 - 1
 """Size of one message of Protocol buffers; larger models keep their weights in external data [B]."""
 
-MAX_INLINED = 30_000
-"""Nodes that inlining functions may add: 126 layers (Llama 3.1 405B) of 200 nodes are 25,200."""
+MAX_INLINED = 15_000
+"""Nodes that inlining functions may add: 100 layers of 150 nodes. Two seconds on a slow machine."""
 
-MAX_UNROLLED = 20_000
-"""Nodes that loops whose shapes change from trip to trip may add, where the file alone decides the trips: a second."""
+MAX_UNROLLED = 10_000
+"""Nodes that loops whose shapes change from trip to trip may add, where the file alone decides the trips."""
 
 MAX_UNROLLED_ASKED = 200_000
-"""The same where the caller gives the number of trips, and so has asked for the work: ten seconds and 300 MB."""
+"""The same where the caller gives the number of trips, and so has asked for the work: half a minute and 300 MB."""
 
 MAX_KEPT_BYTES = 1 << 27
 """Data of folded arrays that are larger than a shape; beyond it they are known by their shape alone [B]."""
