@@ -45,8 +45,8 @@ def stored_value(tensor: onnx.TensorProto, name: str, folder: Path | None, level
         WorkloadError: Its shape, element type, data or metadata make no sense.
     """
     shape, number = tuple(tensor.dims), tensor.data_type
-    size = prod(shape)
-    if size > MAX_VALUES or len(shape) > MAX_AXES or min(shape, default=0) < 0:
+    size = prod(shape) if len(shape) <= MAX_AXES else MAX_VALUES + 1  # a million dims multiply for seconds
+    if size > MAX_VALUES or min(shape, default=0) < 0:
         check_shape(shape, f"initializer {tensor.name!r}")
     value = Value(name, shape, code_of_onnx(number, tensor.name), constant=True, role="weight", level=level)
     small = size <= (LIMIT if number in _INTEGERS else _SMALL) and number != _STRING
