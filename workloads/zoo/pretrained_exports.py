@@ -1,0 +1,135 @@
+"""ONNX files of the pretrained models that come as weights: SmolLM2 from GGUF, Whisper from its checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workloads.capturing.torch_module import export_checked
+from workloads.errors import WorkloadError
+from workloads.zoo.export import export_minilm_l6
+from workloads.zoo.fetch import cache_folder
+from workloads.zoo.pretrained import PRETRAINED, fetch
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["pretrained_onnx", "smollm2_module", "whisper_encoder_module"]
+
+_SMOLLM2_LAYERS, _SMOLLM2_KEY_HEADS, _SMOLLM2_HEAD_WIDTH = 30, 3, 64
+_RELATIVE_ERROR = 1e-4
+"""Deeper models add up more rounding than `capturing.checking.TOLERANCE` allows: 30 layers, 1,500 positions."""
+
+# Parts of a parameter's name: OpenAI's checkpoint to transformers' `WhisperModel`.
+_WHISPER_NAMES = (
+    ("blocks.", "layers."),
+    (".mlp.0.", ".fc1."),
+    (".mlp.2.", ".fc2."),
+    (".mlp_ln.", ".final_layer_norm."),
+    (".attn.query.", ".self_attn.q_proj."),
+    (".attn.key.", ".self_attn.k_proj."),
+    (".attn.value.", ".self_attn.v_proj."),
+    (".attn.out.", ".self_attn.out_proj."),
+    (".attn_ln.", ".self_attn_layer_norm."),
+    ("ln_post.", "layer_norm."),
+    ("positional_embedding", "embed_positions.weight"),
+)
+
+
+def pretrained_onnx(name: str) -> Path:
+    """Give the ONNX file of a pretrained model, exported once where it comes as weights.
+
+    Raises:
+        WorkloadError: The name is unknown, the package cannot be had, or what the export needs is not installed.
+    """
+    if name == "minilm-l6":
+        return export_minilm_l6()
+    if name not in _EXPORTS:
+        return fetch(name) / "model.onnx"
+    target = cache_folder() / "exported" / f"{name}-{PRETRAINED[name].archive_sha256[:12]}.onnx"
+    if not target.is_file():
+        _EXPORTS[name](target)
+    return target
+
+
+def smollm2_module() -> torch.nn.Module:
+    """Build SmolLM2-135M in torch, its four-bit weights given back as floats.
+
+    Raises:
+        WorkloadError: gguf or accelerate is not installed.
+    """
+    folder = fetch("smollm2-135m")
+    try:
+        import accelerate  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+        import gguf  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+    except ImportError as error:
+        raise WorkloadError(f"smollm2-135m is a GGUF file; to read it: pip install accelerate gguf ({error})") from None
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    options: dict[str, Any] = {"gguf_file": "model.gguf", "dtype": torch.float32, "attn_implementation": "eager"}
+    model: Any = AutoModelForCausalLM.from_pretrained(str(folder), **options)
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def _export_smollm2(path: Path) -> None:
+    """Write a decode step: tokens over a cache of keys and values; batch, seq and past stay symbolic."""
+    import torch
+    from transformers import DynamicCache
+
+    random, cache = torch.Generator().manual_seed(1), DynamicCache()
+    shape = (2, _SMOLLM2_KEY_HEADS, 6, _SMOLLM2_HEAD_WIDTH)
+    for layer in range(_SMOLLM2_LAYERS):
+        cache.update(torch.randn(shape, generator=random), torch.randn(shape, generator=random), layer)
+    ids = torch.randint(1000, (2, 3), generator=random)
+    mask = torch.ones(2, 9, dtype=torch.int64)
+    given = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache, "use_cache": True}
+    export_checked(smollm2_module(), given, path, tolerance=_RELATIVE_ERROR)
+
+
+def whisper_encoder_module() -> torch.nn.Module:
+    """Build the encoder of Whisper tiny.en with its weights: log-mel (batch, 80, 3000) to states (batch, 1500, 384)."""
+    import torch
+    from transformers import WhisperConfig, WhisperModel
+
+    checkpoint = torch.load(fetch("whisper-tiny-en") / "tiny.en.pt", weights_only=True)
+    dims = checkpoint["dims"]
+    config = WhisperConfig(
+        vocab_size=dims["n_vocab"],
+        d_model=dims["n_audio_state"],
+        encoder_layers=dims["n_audio_layer"],
+        encoder_attention_heads=dims["n_audio_head"],
+        encoder_ffn_dim=4 * dims["n_audio_state"],
+    )
+    config._attn_implementation = "eager"
+    encoder = WhisperModel(config).encoder
+    state = {}
+    for name, value in checkpoint["model_state_dict"].items():
+        if name.startswith("encoder."):
+            for theirs, ours in _WHISPER_NAMES:
+                name = name.replace(theirs, ours)
+            state[name.removeprefix("encoder.")] = value.float()
+    encoder.load_state_dict(state)
+
+    class Encoder(torch.nn.Module):
+        """Log-mel spectrogram to states."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, input_features: Any) -> Any:
+            return self.encoder(input_features).last_hidden_state
+
+    return Encoder().eval()
+
+
+def _export_whisper(path: Path) -> None:
+    import torch
+
+    features = torch.randn(2, 80, 3000, generator=torch.Generator().manual_seed(1))
+    export_checked(whisper_encoder_module(), features, path, outputs=("states",), tolerance=_RELATIVE_ERROR)
+
+
+_EXPORTS: dict[str, Callable[[Path], None]] = {"smollm2-135m": _export_smollm2, "whisper-tiny-en": _export_whisper}
