@@ -17,7 +17,7 @@ export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format-check lint types doctest notebooks format bench clean
+.PHONY: help demo test check format-check lint types doctest notebooks format bench fuzz clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -64,6 +64,9 @@ format: .venv-dev/.stamp ## Format the code and sort the imports
 
 bench: .venv-dev/.stamp ## Time our own code, one process
 	$(DEV)/python -m pytest tests/bench -m bench --benchmark-enable
+
+fuzz: .venv-dev/.stamp ## Load ten thousand mutated ONNX files
+	$(DEV)/python -m pytest tests/fuzz -m fuzz
 
 clean: ## Remove environments, caches and what the demo wrote
 	rm -rf .venv .venv-dev build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks reports/demo
