@@ -1,0 +1,232 @@
+"""Which graphs load, and do the counts agree: writes graph_kinds.md beside this file.
+
+    python -m reports.graph_kinds [--peers PYTHON --full FOLDER]
+
+measures our loader on the fixtures of tests/fixtures/graph_kinds, one process a graph, one thread. With `--peers` it
+also runs other tools: PYTHON is an interpreter with onnx-tool and onnx-opcounter, FOLDER holds the files with their
+weights (`python -m tests.fixtures.graph_kinds.make --full FOLDER`). What they gave is kept in graph_kinds_peers.csv, so
+that the table can be written again without them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from dse.files import atomic_write
+from dse.report.tables import markdown_table
+from reports.graph_kinds_peers import PEER_CODE, PEERS
+from tests.fixtures.graph_kinds.formulas import KINDS, Kind
+
+HERE = Path(__file__).parent
+FIXTURES = HERE.parent / "tests" / "fixtures" / "graph_kinds"
+LIMIT_S = 120
+
+OURS = """
+import json, resource, sys, time
+from workloads import load_onnx, load_program
+path, given = sys.argv[1], json.loads(sys.argv[2])
+def load():
+    if given["program"]:
+        import onnx
+        nodes = [n.name for n in onnx.load(path, load_external_data=False).graph.node if n.op_type == "If"]
+        program = load_program(path, missing_weights="allow", probabilities=dict.fromkeys(nodes, given["chance"]))
+        return sum(float(w) * float(work.macs()) for w, work in program), sum(len(work) for _, work in program)
+    work = load_onnx(path, missing_weights="allow", **given["bind"])
+    return float(work.macs()), len(work)
+import onnx, workloads.structure
+times = []
+for _ in range(3):
+    start = time.process_time()
+    macs, operators = load()
+    times.append(time.process_time() - start)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"macs": macs, "cpu_s": min(times), "peak_mb": peak / 1024}))
+"""
+
+
+def measured(code: str, python: str, *arguments: str) -> dict[str, Any]:
+    """Run code in a process of its own, on one thread; give what it prints, or why it failed."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    try:
+        done = subprocess.run(
+            [python, "-c", code, *arguments], capture_output=True, text=True, timeout=LIMIT_S, check=False,
+            env=environment, cwd=HERE.parent,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return {"error": f"no answer in {LIMIT_S} s"}
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode == 0 and lines:
+        return dict(json.loads(lines[-1]))
+    last = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit status {done.returncode}"]
+    return {"error": last[-1][:100]}
+
+
+def ours(kind: Kind) -> dict[str, Any]:
+    """Measure our loader on one fixture."""
+    given = {"bind": dict(kind.bind), "program": kind.name in ("if_cond", "loop")}
+    given["chance"] = next(iter(kind.probabilities.values()), 0.5)
+    return measured(OURS, sys.executable, str(FIXTURES / f"{kind.name}.onnx"), json.dumps(given))
+
+
+def run_peers(python: str, full: Path) -> None:
+    """Run the other tools on the full files, and keep what they gave."""
+    with (HERE / "graph_kinds_peers.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("model", "tool", "product_macs", "cpu_s", "peak_mb", "error"))
+        for kind in KINDS:
+            for tool in PEERS:
+                found = measured(PEER_CODE, python, tool, str(full / f"{kind.name}.onnx"), json.dumps(dict(kind.bind)))
+                rows.writerow([kind.name, tool, *(found.get(key, "") for key in ("macs", "cpu_s", "peak_mb", "error"))])
+                print(kind.name, tool, found, flush=True)
+
+
+def verdict(kind: Kind, macs: float | None) -> str:
+    """Say in a word whether a count is right."""
+    if macs is None:
+        return "fails"
+    return "right" if macs == kind.macs else f"{macs / kind.macs:.3g} x"
+
+
+def peer_rows() -> dict[tuple[str, str], dict[str, str]]:
+    """Read what the other tools gave."""
+    with (HERE / "graph_kinds_peers.csv").open(newline="", encoding="utf-8") as file:
+        return {(row["model"], row["tool"]): row for row in csv.DictReader(file)}
+
+
+def targets() -> list[list[str]]:
+    """Measure the four times that are asked for."""
+    import onnx
+
+    light = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+    worst, name = max(
+        (measured(OURS, sys.executable, str(path), _NONE)["cpu_s"], path.stem) for path in sorted(light.glob("*.onnx"))
+    )
+    rows = [["zoo CNN (the slowest of nine)", "0.05 s", f"{worst:.3f} s", name]]
+    with tempfile.TemporaryDirectory() as scratch:
+        path = deep_graph(Path(scratch))
+        found = measured(
+            OURS, sys.executable, str(path), json.dumps({"bind": {"batch": 1, "seq": 128}, "program": False})
+        )
+        nodes = len(onnx.load(path, load_external_data=False).graph.node)
+        rows.append([f"{nodes:,}-node graph", "0.2 s", f"{found['cpu_s']:.3f} s", "BERT of 43 layers, dynamo"])
+    wide = ours(next(kind for kind in KINDS if kind.name == "bert4_external_2_4gb"))
+    rows.append(["2.4 GB of external data", "0.1 s", f"{wide['cpu_s']:.3f} s", "bert4_external_2_4gb"])
+    big = measured(SEVENTY, sys.executable)
+    rows.append(["70B decoder", "2 s, 500 MB", f"{big['cpu_s']:.2f} s, {big['peak_mb']:.0f} MB" if "cpu_s" in big else big["error"], "Llama 2 70B from the zoo, decode step"])  # fmt: skip
+    return rows
+
+
+_NONE = json.dumps({"bind": {}, "program": False})
+
+SEVENTY = """
+import json, resource, tempfile, time, pathlib
+from workloads import load_onnx, zoo
+folder = pathlib.Path(tempfile.mkdtemp())
+path = folder / "model.onnx"
+zoo.write_onnx("llama-2-70b", path, weights=False)
+start = time.process_time()
+work = load_onnx(path, missing_weights="allow", batch=1, seq=1, past=4095)
+cpu = time.process_time() - start
+print(json.dumps({"cpu_s": cpu, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+"""
+
+
+def deep_graph(folder: Path) -> Path:
+    """Repeat the layers of the dynamic BERT fixture until the graph has about 1,700 nodes."""
+    import onnx
+
+    model = onnx.load(str(FIXTURES / "bert4_eager_dynamic.onnx"), load_external_data=False)
+    path = folder / "deep.onnx"
+    onnx.save(deepened(model), str(path))
+    return path
+
+
+def deepened(model: Any) -> Any:
+    """Append copies of the graph to itself: the states of one copy stand in for the embeddings of the next."""
+    graph, copies = model.graph, 11
+    original, states = list(graph.node), graph.output[0].name
+    stored, outside = {tensor.name for tensor in graph.initializer}, {item.name for item in graph.input}
+    first = next(node.output[0] for node in original if node.op_type == "LayerNormalization")
+    del graph.node[:]
+    last = ""
+    for copy in range(copies):
+        names = {} if copy == copies - 1 else {name: f"{name}.{copy}" for node in original for name in node.output}
+        for node in original:
+            added = graph.node.add()
+            added.CopyFrom(node)
+            added.name = f"{node.name}.{copy}"
+            added.input[:] = [
+                name
+                if name in stored | outside or not name
+                else last
+                if name == first and last
+                else names.get(name, name)
+                for name in node.input
+            ]
+            added.output[:] = [names.get(name, name) for name in node.output]
+        last = names.get(states, states)
+    return model
+
+
+def main() -> None:
+    """Measure and write the table."""
+    options = argparse.ArgumentParser()
+    options.add_argument("--peers")
+    options.add_argument("--full", type=Path)
+    given = options.parse_args()
+    if given.peers:
+        run_peers(given.peers, given.full)
+    peers, rows, right = peer_rows(), [], 0
+    import onnx
+
+    counts = dict.fromkeys(PEERS, 0)
+    for kind in KINDS:
+        found = ours(kind)
+        right += found.get("macs") == kind.macs
+        nodes = len(onnx.load(str(FIXTURES / f"{kind.name}.onnx"), load_external_data=False).graph.node)
+        row = [kind.what, kind.tool, f"{nodes:,}", f"{kind.macs / 1e6:,.3f}", verdict(kind, found.get("macs"))]
+        row += [f"{found['cpu_s']:.3f}", f"{found['peak_mb']:.0f}"] if "cpu_s" in found else [found["error"], "-"]
+        for tool in PEERS:
+            peer = peers.get((kind.name, tool))
+            macs = float(peer["product_macs"]) if peer and peer["product_macs"] else None
+            counts[tool] += macs == kind.macs
+            row.append("not run" if peer is None else verdict(kind, macs))
+        rows.append(row)
+        print(kind.name, found, flush=True)
+    header = ["graph", "written by", "nodes", "MMAC by formula", "ours", "CPU, s", "peak, MB", *PEERS.values()]
+    text = TEXT.format(
+        table=markdown_table(header, rows), right=right, count=len(KINDS),
+        peers=", ".join(f"{PEERS[tool]} {number}" for tool, number in counts.items()),
+        targets=markdown_table(["load", "asked", "measured", "what"], targets()),
+    )  # fmt: skip
+    with atomic_write(HERE / "graph_kinds.md") as part:
+        Path(part).write_text(text, encoding="utf-8")
+
+
+TEXT = """# Graph kinds
+
+Right counts: ours {right} of {count}; {peers}. *right*: multiply-adds of products and convolutions equal the formula by
+hand exactly ([formulas](../tests/fixtures/graph_kinds/formulas.py)); *1.5 x*: the tool counts one and a half times as
+many; *fails*: an exception, or no answer in 120 s ([what they said](graph_kinds_peers.csv)). Written by
+`python -m reports.graph_kinds`; ours ran on the graphs without weights, the peers on the full files; what they count for
+elementwise operators is left out, where they say it. CPU: one thread, least of three loads in a warm process; peak: resident memory of the whole process,
+interpreter, NumPy and onnx included (about 90 MB). Peers measured on 25 November 2026.
+
+{table}
+
+## Times that are asked for
+
+{targets}
+"""
+
+
+if __name__ == "__main__":
+    main()
