@@ -100,7 +100,7 @@ def gigantic_window(model: onnx.ModelProto, rng: np.random.Generator) -> None:
     item.CopyFrom(
         helper.make_tensor_value_info("bomb_x", 1, [1, 2, int(pick(rng, HUGE)), int(pick(rng, (3, 3, 64, *HUGE)))])
     )
-    values = {
+    values: dict[str, Any] = {
         "kernel_shape": [int(pick(rng, (1, 3, *EXTREMES))) for _ in range(2)],
         "strides": [int(pick(rng, (1, 2, *EXTREMES))) for _ in range(2)],
         "dilations": [int(pick(rng, (1, 1, 2, *EXTREMES))) for _ in range(2)],
@@ -142,7 +142,7 @@ def doubling(model: onnx.ModelProto, rng: np.random.Generator) -> None:
         model.graph.initializer.append(numpy_helper.from_array(np.ones(2, np.int64), "bomb_s"))
         edge, op_type = "bomb_s", pick(rng, ("Concat", "Mul", "Pow", "Add"))
     for index in range(int(pick(rng, (20, 70, 300)))):
-        attributes = {"axis": 0} if op_type == "Concat" else {}
+        attributes: dict[str, Any] = {"axis": 0} if op_type == "Concat" else {}
         model.graph.node.append(
             helper.make_node(op_type, [edge, edge], [f"bomb_d{index}"], f"bomb_d{index}", **attributes)
         )
@@ -208,9 +208,11 @@ def endless_loop(model: onnx.ModelProto, rng: np.random.Generator) -> None:
     grow = pick(rng, ("Concat", "Identity", "Mul", "Expand"))
     value = helper.make_tensor_value_info("v", 1, None)
     ports = [helper.make_tensor_value_info("i", 7, []), helper.make_tensor_value_info("c", 9, []), value]
-    inner = {"Concat": (["v", "v"], {"axis": 0}), "Expand": (["v", "i"], {})}.get(
-        grow, (["v", "v"] if grow == "Mul" else ["v"], {})
-    )
+    known: dict[str, tuple[list[str], dict[str, Any]]] = {
+        "Concat": (["v", "v"], {"axis": 0}),
+        "Expand": (["v", "i"], {}),
+    }
+    inner = known.get(grow, (["v", "v"] if grow == "Mul" else ["v"], {}))
     nodes = [helper.make_node(grow, inner[0], ["w"], **inner[1]), helper.make_node("Identity", ["c"], ["d"])]
     body = helper.make_graph(nodes, "body", ports, [onnx.ValueInfoProto(name=name) for name in ("d", "w")])
     for _ in range(int(rng.integers(3))):

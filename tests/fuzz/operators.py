@@ -27,15 +27,20 @@ _NAMES = (
 _KINDS = (1, 2, 3, 4, 6, 7, 8)
 
 
+def _number(kind: Any) -> int:
+    """Give the number of an attribute type; onnx does not annotate its enums."""
+    return int(kind.value)
+
+
 @lru_cache(maxsize=1)
 def _schemas() -> tuple[tuple[str, str, int, int, int, tuple[tuple[str, int], ...]], ...]:
     """Give domain, name, bounds of inputs, outputs and attributes of every operator of the standard and of ours."""
     found = []
     for schema in sorted(defs.get_all_schemas(), key=lambda schema: (schema.domain, schema.name)):
         attributes = tuple(
-            (name, int(item.type.value))
+            (name, _number(item.type))
             for name, item in sorted(schema.attributes.items())
-            if int(item.type.value) in _KINDS
+            if _number(item.type) in _KINDS
         )
         most = min(schema.max_input, 8)
         found.append((schema.domain, schema.name, schema.min_input, most, min(schema.max_output, 4), attributes))
