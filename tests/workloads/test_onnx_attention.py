@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -230,6 +231,36 @@ def test_a_cache_is_read_once_for_its_whole_group_of_queries(
         assert moved["x3"] == moved["x4"] == past * token
         assert moved["y1"] == moved["y2"] == total * token
     assert work.macs() == products(batch, group * shared, 1, total, D)
+
+
+@settings(max_examples=40)
+@given(
+    batch=st.integers(1, 3), shared=st.integers(1, 3), group=st.integers(1, 3), queries=st.integers(1, 6),
+    keys=st.integers(1, 6), size=st.integers(1, 8), value_size=st.integers(1, 8), past=st.integers(0, 5),
+    flat=st.booleans(), causal=st.integers(0, 1),
+)  # fmt: skip
+def test_an_attention_of_any_size_has_the_shapes_of_the_runtime(
+    batch: int, shared: int, group: int, queries: int, keys: int, size: int, value_size: int, past: int, flat: bool,
+    causal: int,
+) -> None:  # fmt: skip
+    heads = shared * group
+    arrays: list[Any]
+    if flat:
+        arrays = [f(batch, queries, heads * size), f(batch, keys, shared * size), f(batch, keys, shared * value_size)]
+        more: dict[str, Any] = {"q_num_heads": heads, "kv_num_heads": shared}
+    else:
+        arrays = [f(batch, heads, queries, size), f(batch, shared, keys, size), f(batch, shared, keys, value_size)]
+        more = {}
+    if past:
+        arrays += [None, f(batch, shared, past, size), f(batch, shared, past, value_size)]
+        more["outputs"] = 3
+    model, feeds = single("Attention", arrays, opset=23, is_causal=causal, **more)
+    work, _ = check_against_runtime(model, feeds)
+    assert work.macs() == products(batch, heads, queries, keys + past, size, value_size)
+    moved = moved_bytes(work)
+    assert sum(moved.values()) == sum(array.nbytes for array in feeds.values()) + sum(
+        4 * math.prod(shape) for name, shape in shapes_of(work).items() if name.startswith("y")
+    )
 
 
 def test_a_local_window_limits_the_keys_that_a_token_reads() -> None:

@@ -95,6 +95,12 @@ ELEMENTWISE = [
     case("BitShift", [u8(2, 3), u8(3)], direction="LEFT", flops=0),
     case("BitwiseXor", [i(1, 2), i(3)], opset=18, flops=0),
     case("BitwiseNot", [i(1, 2)], opset=18, flops=0),
+    case("BitwiseOr", [i(1, 2), i(3)], opset=18, flops=0),
+    *(case(op, [f(2, 3)], flops=12, axes=[1]) for op in ("ReduceL1", "ReduceSumSquare")),
+    case("ScaledSiLU", [f(2, 3)], **MS, flops=6 * (SWISH + 1), runs=False, shapes=[(2, 3)]),
+    case("BitmaskDropout", [f(2, 3)], **MS, flops=0, runs=False, shapes=[(2, 3)]),
+    case("BitmaskBiasDropout", [f(2, 3), f(3), f(2, 3)], [1], **MS, flops=12, runs=False, shapes=[(2, 3)]),
+    case("ComplexMulConj", [f(3, 2), f(1, 2)], **MS, flops=18, runs=False, shapes=[(3, 2)]),
     *(case(op, [f(2, 3)], flops=6 * ACTIVATIONS[op]) for op in ("Celu", "Shrink", "Softsign", "ThresholdedRelu")),
     case("Swish", [f(2, 3)], opset=24, flops=6 * SWISH),
     case("Hardmax", [f(2, 3)], flops=6),
@@ -503,6 +509,24 @@ def test_an_identity_matrix_of_the_size_of_an_input_is_no_parameter() -> None:
     assert work.weight_count() == 0
     assert [op.op_type for op in work] == ["Add"]
     assert len(work.folded) == 1
+
+
+@pytest.mark.parametrize("function", ["HannWindow", "HammingWindow", "BlackmanWindow"])
+def test_windows_and_filter_banks_are_made_before_run_time_and_are_no_parameters(function: str) -> None:
+    """The features of speech models: frames, window, spectrum, bands."""
+    graph = Graph()
+    bank = graph.node(
+        "MelWeightMatrix",
+        *(graph.constant(v) for v in (i(8)[0], i(16)[0], i(16000)[0], np.float32(0), np.float32(8000))),
+    )
+    window = graph.node(function, graph.constant(i(16)[0]))
+    spectrum = graph.node("STFT", graph.input("x", (1, 64, 1)), graph.constant(i(8)[0]), window)
+    power = graph.node("ReduceSumSquare", spectrum, axes=[3], keepdims=0)
+    work, truth = check_against_runtime(graph.model(graph.node("MatMul", power, bank)), {"x": f(1, 64, 1)})
+    assert truth[bank].shape == (9, 8)
+    assert work.macs() == 7 * 9 * 8
+    assert work.weight_count() == 0
+    assert len(work.folded) == 2
 
 
 def test_a_relative_position_bias_is_looked_up_where_the_lengths_follow_from_the_sizes() -> None:

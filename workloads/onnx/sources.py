@@ -46,21 +46,23 @@ def eye_like(node: Node, builder: Builder) -> None:
     """EyeLike: it follows from the size of its input, so it is made before run time."""
     x = builder.value(node, 0)
     code = code_of_onnx(node.int("dtype"), node.name) if "dtype" in node.attributes else x.code
-    builder.put(node, x.shape, code, constant=True, computed=not x.constant or x.computed)
+    builder.put(node, x.shape, code, constant=True, computed=True)
     if not builder.quiet:
         builder.folded.append(node.name)
 
 
 def window(node: Node, builder: Builder) -> None:
-    """HannWindow, HammingWindow, BlackmanWindow of a length that is known before run time."""
+    """HannWindow, HammingWindow, BlackmanWindow of a length that is known before run time: made once, not stored."""
     length = int(builder.known(node, 0, "length").ravel()[0])
-    builder.put(node, (length,), code_of_onnx(node.int("output_datatype", 1), node.name))
+    code = code_of_onnx(node.int("output_datatype", 1), node.name)
+    builder.put(node, (length,), code, constant=True, computed=True)
 
 
 def mel_weights(node: Node, builder: Builder) -> None:
-    """MelWeightMatrix: [bins of the spectrum, bands]."""
+    """MelWeightMatrix, [bins of the spectrum, bands]: made once, not stored."""
     bands, length = (int(builder.known(node, index, "size").ravel()[0]) for index in (0, 1))
-    builder.put(node, (length // 2 + 1, bands), code_of_onnx(node.int("output_datatype", 1), node.name))
+    code = code_of_onnx(node.int("output_datatype", 1), node.name)
+    builder.put(node, (length // 2 + 1, bands), code, constant=True, computed=True)
 
 
 def loss(node: Node, builder: Builder) -> None:

@@ -171,7 +171,7 @@ def _describe_constant(node: Node, builder: Builder, handler: Handler, computed:
     for output in node.outputs:
         if output:
             value = builder.values[output]
-            value.constant, value.computed, value.role = True, computed, "weight"
+            value.constant, value.computed, value.role = True, computed or value.computed, "weight"
 
 
 def _is_parameter(value: Value | None) -> bool:
