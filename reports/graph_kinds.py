@@ -116,11 +116,14 @@ def targets() -> list[list[str]]:
             OURS, sys.executable, str(path), json.dumps({"bind": {"batch": 1, "seq": 128}, "program": False})
         )
         nodes = len(onnx.load(path, load_external_data=False).graph.node)
-        rows.append([f"{nodes:,}-node graph", "0.2 s", f"{found['cpu_s']:.3f} s", "BERT of 43 layers, dynamo"])
+        rows.append(
+            [f"{nodes:,}-node graph", "0.2 s", f"{found['cpu_s']:.3f} s", "a dynamo BERT eleven times in a row"]
+        )
     wide = ours(next(kind for kind in KINDS if kind.name == "bert4_external_2_4gb"))
     rows.append(["2.4 GB of external data", "0.1 s", f"{wide['cpu_s']:.3f} s", "bert4_external_2_4gb"])
     big = measured(SEVENTY, sys.executable)
-    rows.append(["70B decoder", "2 s, 500 MB", f"{big['cpu_s']:.2f} s, {big['peak_mb']:.0f} MB" if "cpu_s" in big else big["error"], "Llama 2 70B from the zoo, decode step"])  # fmt: skip
+    reached = f"{big['cpu_s']:.2f} s, {big['peak_mb']:.0f} MB" if "cpu_s" in big else big["error"]
+    rows.append(["70B decoder", "2 s, 500 MB", reached, "Llama 2 70B of the zoo, decode at 4,096 keys, first load"])
     return rows
 
 
@@ -131,9 +134,9 @@ import json, resource, tempfile, time, pathlib
 from workloads import load_onnx, zoo
 folder = pathlib.Path(tempfile.mkdtemp())
 path = folder / "model.onnx"
-zoo.write_onnx("llama-2-70b", path, weights=False)
+zoo.write_onnx("llama-2-70b", path, phase="decode")
 start = time.process_time()
-work = load_onnx(path, missing_weights="allow", batch=1, seq=1, past=4095)
+work = load_onnx(path, missing_weights="allow", batch=1, total=4096)
 cpu = time.process_time() - start
 print(json.dumps({"cpu_s": cpu, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 """
