@@ -28,6 +28,8 @@ from tests.fixtures.graph_kinds.formulas import KINDS, Kind
 HERE = Path(__file__).parent
 FIXTURES = HERE.parent / "tests" / "fixtures" / "graph_kinds"
 LIMIT_S = 120
+PEER_TOLERANCE = 1e-3
+"""A peer is right within this fraction: it may count the additions of biases. Ours must be exact."""
 
 OURS = """
 import json, resource, sys, time
@@ -88,11 +90,11 @@ def run_peers(python: str, full: Path) -> None:
                 print(kind.name, tool, found, flush=True)
 
 
-def verdict(kind: Kind, macs: float | None) -> str:
-    """Say in a word whether a count is right."""
+def verdict(kind: Kind, macs: float | None, allowed: float = 0.0) -> str:
+    """Say in a word whether a count is right, within a fraction of it."""
     if macs is None:
         return "fails"
-    return "right" if macs == kind.macs else f"{macs / kind.macs:.3g} x"
+    return "right" if abs(macs - kind.macs) <= allowed * kind.macs else f"{macs / kind.macs:.3g} x"
 
 
 def peer_rows() -> dict[tuple[str, str], dict[str, str]]:
@@ -200,8 +202,9 @@ def main() -> None:
         for tool in PEERS:
             peer = peers.get((kind.name, tool))
             macs = float(peer["product_macs"]) if peer and peer["product_macs"] else None
-            counts[tool] += macs == kind.macs
-            row.append("not run" if peer is None else verdict(kind, macs))
+            word = "not run" if peer is None else verdict(kind, macs, PEER_TOLERANCE)
+            counts[tool] += word == "right"
+            row.append(word)
         rows.append(row)
         print(kind.name, found, flush=True)
     header = ["graph", "written by", "nodes", "MMAC by formula", "ours", "CPU, s", "peak, MB", *PEERS.values()]
@@ -216,12 +219,15 @@ def main() -> None:
 
 TEXT = """# Graph kinds
 
-Right counts: ours {right} of {count}; {peers}. *right*: multiply-adds of products and convolutions equal the formula by
-hand exactly ([formulas](../tests/fixtures/graph_kinds/formulas.py)); *1.5 x*: the tool counts one and a half times as
-many; *fails*: an exception, or no answer in 120 s ([what they said](graph_kinds_peers.csv)). Written by
-`python -m reports.graph_kinds`; ours ran on the graphs without weights, the peers on the full files; what they count for
-elementwise operators is left out, where they say it. CPU: one thread, least of three loads in a warm process; peak: resident memory of the whole process,
-interpreter, NumPy and onnx included (about 90 MB). Peers measured on 25 November 2026.
+Right counts: ours {right} of {count}; {peers}.
+
+*right*: the multiply-adds of products and convolutions are those of the formula by hand
+([formulas](../tests/fixtures/graph_kinds/formulas.py)), ours exactly, a peer's within 0.1 %, for it may count biases;
+*1.5 x*: one and a half times as many; *fails*: an exception, or no answer in 120 s
+([what they said](graph_kinds_peers.csv)). Ours ran on the graphs without weights, the peers on the full files; what
+they count for elementwise operators is left out, where they say it apart (onnx-tool does). CPU: one thread, least of
+three loads in a process; peak: resident memory of that process, with the interpreter, NumPy and onnx (about 90 MB).
+Written by `python -m reports.graph_kinds`; peers measured on 25 November 2026.
 
 {table}
 
