@@ -17,7 +17,7 @@ from tests.workloads.zoo_compare import (
     step_feeds,
     trained,
 )
-from workloads.zoo import parameter_count
+from workloads.zoo import architecture, generation, parameter_count
 from workloads.zoo.phase import Phase
 from workloads.zoo.t5 import buckets
 
@@ -130,3 +130,16 @@ def test_whisper_gives_what_transformers_gives() -> None:
     assert difference(full["logits"], theirs.logits) < TOLERANCE
     step(config, state, target, given, theirs.logits)
     assert parameter_count(config) == trained(model)
+
+
+def test_a_generation_encodes_once_and_its_steps_read_what_the_encoder_gave() -> None:
+    config = {**T5, "model_type": "t5"}
+    program = generation(config, prompt=1, tokens=4, source=50)
+    encoder = architecture(config, phase="encode", seq=50)
+    assert [weight for weight, _ in program][:2] == [1.0, 1.0]
+    assert program.parts[0][1].digest() == encoder.digest()
+    assert sum(weight for weight, _ in program) == 1 + 4
+    step = program.parts[-1][1]
+    read = {tensor.name: tensor for op in step for tensor in op.inputs if tensor.name.startswith("past_cross_")}
+    values = sum(tensor.values(op.dims) for op in step for tensor in op.inputs if tensor.name in read)
+    assert values == 2 * 3 * 4 * 10 * 50  # keys and values of three layers, four heads of ten, for 50 tokens

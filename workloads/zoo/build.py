@@ -108,19 +108,21 @@ def generation(
 ) -> Program:
     """Give a whole generation: one prefill, which yields the first token, and a decode step for each further one.
 
+    An encoder-decoder model's encoder runs once, before them.
+
     Cost grows with the context piece by piece, so a few contexts stand for all: FLOPs and bytes are exact sums, since
     each stratum of contexts is represented with its exact mean and strata end where a sliding window is full.
 
     Args:
         source: As for `architecture`.
-        prompt: Tokens of the prompt.
+        prompt: Tokens of the prompt; of an encoder-decoder model, what its decoder is given to begin with.
         tokens: Tokens that are generated.
         batch: Sequences.
         dtype: Format of weights and activations.
         kv_bits: Width of the KV cache: 4, 8, or None for that of `dtype` [bit].
         exact: One decode workload per context: slow, for checks.
         points: Strata of contexts on either side of each full window.
-        **bind: Sizes of further symbolic dims.
+        **bind: Sizes of further symbolic dims: `source`, the tokens that an encoder reads, by default `prompt`.
 
     Raises:
         WorkloadError: As for `architecture`; fewer than one token.
@@ -143,7 +145,11 @@ def generation(
     parts = [
         (weight, load_onnx(model, **_sizes(step, batch, prompt, context, bind))) for context, weight in weights.items()
     ]
-    return Program(name=first.name, parts=((1.0, first), *parts))
+    before = [(1.0, first)]
+    if "encode" in family_of(_config(source)[0]).phases:
+        encoder = architecture(source, phase="encode", batch=batch, seq=bind.get("source", prompt), dtype=dtype)
+        before = [(1.0, encoder), *before]
+    return Program(name=first.name, parts=(*before, *parts))
 
 
 def parameter_count(source: Source, /) -> int:
