@@ -16,11 +16,12 @@ from dse.cli import inputs
 from dse.cli.inputs import ModelSource
 from dse.cli.output import console, print_table
 from dse.cli.projecting import print_projection, projection_record
+from dse.cli.weights import print_weights, weights_mode, weights_record
 from dse.cli.zoo_source import ZooOptions, ZooSource, is_zoo_model
 from dse.files import atomic_write
 from dse.numbers import si
 from hwmodels import format_si
-from workloads.errors import SpaceError
+from workloads.errors import SpaceError, WorkloadError
 
 if TYPE_CHECKING:
     from hwmodels import OperatorCost, RooflineDevice
@@ -48,6 +49,9 @@ def profile(
         bool, typer.Option("--fuse/--no-fuse", help="What the device's kernels fuse by themselves.")
     ] = True,
     no_weights: Annotated[bool, typer.Option("--no-weights", help="Go without missing external data.")] = False,
+    weights: Annotated[
+        str, typer.Option("--weights", help="describe: as the containers say; measure: what the stored values need.")
+    ] = "describe",
     extra_ops: Annotated[Path | None, typer.Option("--extra-ops", help="Python file with a dict HANDLERS.")] = None,
     free_ops: Annotated[str, typer.Option("--free-ops", help="Op types to count as free: A,B.")] = "",
     probability: Annotated[
@@ -74,8 +78,11 @@ def profile(
 
     zoo = ZooOptions(phase=phase, context=context, tokens=tokens, dtype=dtype, kv_bits=kv_bits)
     sizes = inputs.parse_bind(bind or ())
+    measure = weights_mode(weights) == "measure"
     source: ModelSource | ZooSource
     if is_zoo_model(model):
+        if measure:
+            raise WorkloadError(f"--weights measure: {model} of the zoo has no stored values; give an .onnx file")
         source = ZooSource(model=model, bind=sizes, options=zoo)
     else:
         zoo.refuse(model)
@@ -85,6 +92,7 @@ def profile(
             extra_ops=inputs.extra_handlers(extra_ops),
             free_ops=[name.strip() for name in free_ops.split(",") if name.strip()],
             weights=not no_weights,
+            measure=measure,
             probabilities=inputs.parse_expected(probability or (), "--probability"),
             trips=inputs.parse_expected(trips or (), "--trips"),
         )
@@ -99,6 +107,9 @@ def profile(
     if year is not None:
         for record, item in zip(records, own, strict=True):
             record["projection"] = projection_record(work, item, year)
+    stored = weights_record(source.path) if measure and isinstance(source, ModelSource) else []
+    for record in records if measure else ():
+        record["weights"] = stored
     if plot is not None:
         from dse import plots
 
@@ -112,6 +123,8 @@ def profile(
         if number:
             console().print()
         _print_profile(record, top)
+    if measure:
+        print_weights(stored)
     for path in (plot, table):
         if path is not None:
             console().print(f"written: {path}", soft_wrap=True)
