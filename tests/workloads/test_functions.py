@@ -16,7 +16,7 @@ from tests.workloads.flow_graphs import BOOL, FLOAT, INT64, Body, model_of, tens
 from tests.workloads.graphs import run, shapes_of
 from workloads import Workload, WorkloadError, load_onnx, load_program
 from workloads.onnx import Builder, Node
-from workloads.onnx.limits import MAX_DEPTH, MAX_INLINED
+from workloads.onnx.limits import MAX_ADDED, MAX_DEPTH
 
 X = np.ones((2, 4), np.float32)
 
@@ -226,7 +226,7 @@ def test_many_calls_within_the_budget_load_and_too_deep_ones_do_not() -> None:
         functions.append(
             function(f"F{index}", ["a"], ["out"], [call(below, ["a"], ["m"]), call(below, ["m"], ["out"])])
         )
-    assert MAX_INLINED > 2**9
+    assert MAX_ADDED > 2**9
     assert load_onnx(calling([call("F8", ["x"], ["y"])], functions)).flops() == 2**8 * 8
     chain = [function("F0", ["a"], ["out"], [helper.make_node("Neg", ["a"], ["out"], "n")])]
     chain += [function(f"F{i}", ["a"], ["out"], [call(f"F{i - 1}", ["a"], ["out"])]) for i in range(1, MAX_DEPTH + 2)]

@@ -279,7 +279,7 @@ class Builder:
         """Append an operator that stands for the node."""
         if self.quiet:
             return
-        _check_nest(node, dims, inputs)
+        _check_nest(node, dims, inputs, outputs, flops)
         self.operators.append(
             Operator(
                 name=node.name + suffix,
@@ -315,14 +315,23 @@ class Builder:
         return int(arithmetic_format(a.code, b.code))
 
 
-def _check_nest(node: Node, dims: Mapping[str, int], inputs: Sequence[Tensor]) -> None:
+def _check_nest(
+    node: Node, dims: Mapping[str, int], inputs: Sequence[Tensor], outputs: Sequence[Tensor], flops: float
+) -> None:
     """Refuse a loop nest that no tensors can have, or whose footprints cannot be counted."""
-    if prod(dims.values()) > MAX_POINTS or min(dims.values(), default=0) < 0:
+    if prod(dims.values()) > MAX_POINTS or min(dims.values(), default=0) < 0 or not 0 <= flops <= MAX_POINTS:
         raise WorkloadError(
-            f"node {node.name!r} ({node.op_type}): the impossible loop nest {dict(dims)}; the file is damaged"
+            f"node {node.name!r} ({node.op_type}): the impossible loop nest {dict(dims)} of {flops:.3g} FLOPs per "
+            "point; the file is damaged"
         )
-    for tensor in inputs:
+    for tensor in (*inputs, *outputs):
         for item in tensor.axes:
+            for _, name in item.terms:
+                if name not in dims:
+                    raise WorkloadError(
+                        f"node {node.name!r} ({node.op_type}): {tensor.name!r} has an axis that is none of the loop "
+                        "nest's; its inputs have ranks that do not fit the op type: run onnx.checker on the model"
+                    )
             if len(item.terms) > 1 and item.extent is not None:  # a window: counted once, and kept
                 try:
                     item.footprint(dims)

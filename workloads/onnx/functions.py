@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from workloads.errors import WorkloadError
 from workloads.onnx.bodies import publish
 from workloads.onnx.builder import Builder, Node
-from workloads.onnx.limits import MAX_DEPTH, MAX_INLINED
+from workloads.onnx.limits import MAX_ADDED, MAX_DEPTH
 from workloads.onnx.scope import Scope, resolved
 from workloads.onnx.state import Load
 from workloads.onnx.walking import walk
@@ -16,7 +16,7 @@ from workloads.onnx.walking import walk
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["call", "functions_of", "inlined_nodes"]
+__all__ = ["call", "check_inlining", "functions_of"]
 
 Key = tuple[str, str, str]
 
@@ -38,7 +38,7 @@ def functions_of(model: onnx.ModelProto) -> dict[Key, onnx.FunctionProto]:
     return found
 
 
-def inlined_nodes(model: onnx.ModelProto, functions: Mapping[Key, onnx.FunctionProto], written: int) -> int:
+def check_inlining(model: onnx.ModelProto, functions: Mapping[Key, onnx.FunctionProto], written: int) -> None:
     """Count the nodes of a model with every call replaced by the function's nodes, without replacing any.
 
     Args:
@@ -77,12 +77,11 @@ def inlined_nodes(model: onnx.ModelProto, functions: Mapping[Key, onnx.FunctionP
         return counts[key]
 
     total = count(model.graph.node)
-    if total > MAX_INLINED + written:
+    if total > MAX_ADDED + written:
         raise WorkloadError(
-            f"the functions of the model unfold to {total:,} nodes (at most {MAX_INLINED:,} more than are in the "
+            f"the functions of the model unfold to {total:,} nodes (at most {MAX_ADDED:,} more than are in the "
             "file can be described); export the model without functions inside functions"
         )
-    return total
 
 
 def _shown(key: Key) -> str:

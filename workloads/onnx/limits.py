@@ -1,7 +1,7 @@
 """What a file may ask for: bounds that no real model reaches, so that a damaged or hostile one ends in a message.
 
 Sizes are plain integers here, and so cannot overflow; they must not grow past what any runtime can hold either. Time
-is bounded by the nodes that are visited: those of the file, those of inlined functions, those of unrolled loops.
+is bounded by the nodes that are visited.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from workloads.errors import WorkloadError
 
 __all__ = [
+    "MAX_ADDED",
+    "MAX_ADDED_ASKED",
     "MAX_AXES",
     "MAX_DEPTH",
     "MAX_EXECUTIONS",
     "MAX_FILE_BYTES",
-    "MAX_INLINED",
     "MAX_KEPT_BYTES",
     "MAX_POINTS",
-    "MAX_UNROLLED",
-    "MAX_UNROLLED_ASKED",
     "MAX_VALUES",
     "check_shape",
 ]
@@ -42,14 +41,12 @@ MAX_DEPTH = 50
 MAX_FILE_BYTES = 2**31 - 1
 """Size of one message of Protocol buffers; larger models keep their weights in external data [B]."""
 
-MAX_INLINED = 15_000
-"""Nodes that inlining functions may add: 100 layers of 150 nodes. Two seconds on a slow machine."""
+MAX_ADDED = 15_000
+"""Nodes that may be visited beside those of the file: 100 layers of 150 nodes, inlined. Functions add some, and loops
+whose shapes change from trip to trip. Two seconds on a slow machine."""
 
-MAX_UNROLLED = 10_000
-"""Nodes that loops whose shapes change from trip to trip may add, where the file alone decides the trips."""
-
-MAX_UNROLLED_ASKED = 200_000
-"""The same where the caller gives the number of trips, and so has asked for the work: half a minute and 300 MB."""
+MAX_ADDED_ASKED = 200_000
+"""The same where the caller gives a number of trips, and so has asked for the work: half a minute and 300 MB."""
 
 MAX_KEPT_BYTES = 1 << 27
 """Data of folded arrays that are larger than a shape; beyond it they are known by their shape alone [B]."""

@@ -16,8 +16,8 @@ from workloads.onnx.branches import if_
 from workloads.onnx.builder import Builder, Value
 from workloads.onnx.dtypes import code_of_onnx
 from workloads.onnx.files import check_contents, open_model
-from workloads.onnx.functions import call, functions_of, inlined_nodes
-from workloads.onnx.limits import MAX_UNROLLED, MAX_UNROLLED_ASKED, check_shape
+from workloads.onnx.functions import call, check_inlining, functions_of
+from workloads.onnx.limits import MAX_ADDED, MAX_ADDED_ASKED, check_shape
 from workloads.onnx.loops import loop, scan
 from workloads.onnx.registry import Handler
 from workloads.onnx.scope import Scope
@@ -197,14 +197,15 @@ def _begun(
     apart: bool,
 ) -> Load:
     functions = functions_of(model)
-    inlined = inlined_nodes(model, functions, nodes) if functions else nodes
+    if functions:
+        check_inlining(model, functions, nodes)
     return Load(
         model=name,
         special=SPECIAL,
         extra=options.extra,
         free=options.free,
         functions=functions,
-        visits=2 * inlined + (MAX_UNROLLED_ASKED if trips else MAX_UNROLLED),
+        visits=nodes + (MAX_ADDED_ASKED if trips else MAX_ADDED),
         apart=apart,
         probabilities=probabilities,
         trips=trips,

@@ -203,7 +203,7 @@ def split(node: Node, builder: Builder) -> None:
     else:
         number = node.int("num_outputs", len(node.outputs))
         each = -(-value.shape[position] // number)
-        parts = [min(each, value.shape[position] - each * i) for i in range(number)]
+        parts = [min(each, value.shape[position] - each * i) for i in range(min(number, len(node.outputs)))]
     if sum(parts) != value.shape[position] or len(parts) != len(node.outputs):
         raise WorkloadError(
             f"node {node.name!r} (Split): parts {list(parts)} for {len(node.outputs)} outputs of axis {position} of "

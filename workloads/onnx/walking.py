@@ -12,7 +12,7 @@ from workloads.formats import FORMATS
 from workloads.onnx.builder import Builder, Node, Value
 from workloads.onnx.constants import SOURCES, known_value
 from workloads.onnx.folding import fold
-from workloads.onnx.limits import MAX_UNROLLED_ASKED
+from workloads.onnx.limits import MAX_ADDED_ASKED
 from workloads.onnx.registry import HANDLERS, RUNS, Handler, handler_of
 from workloads.onnx.scope import Scope, named, node_of
 from workloads.onnx.state import CALL, BudgetError, Load, Special
@@ -38,7 +38,7 @@ def walk(nodes: Iterable[onnx.NodeProto], builder: Builder, scope: Scope, load: 
         if load.visits < 0:
             raise BudgetError(
                 f"{load.model}: node {name!r}: loops whose shapes change from trip to trip unroll to too many nodes. "
-                f"load_program(..., trips={{...}}) takes up to {MAX_UNROLLED_ASKED:,} of them; or give fewer trips, or "
+                f"load_program(..., trips={{...}}) takes up to {MAX_ADDED_ASKED:,} of them; or give fewer trips, or "
                 "load the body of the loop alone"
             )
         node = node_of(proto, name, scope)
