@@ -15,7 +15,7 @@ from workloads.errors import (
 from workloads.formats import FORMATS, Format, arithmetic_format, format_code, integer_code
 from workloads.liveness import activation_peak_bytes, peak_bytes
 from workloads.onnx.loader import load_onnx, load_program
-from workloads.onnx.measured import weight_table
+from workloads.onnx.weight_tables import weight_table
 from workloads.operator import PATTERNS, Axis, Operator, Tensor, axis, pattern_code
 from workloads.workload import Choice, Program, Workload
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from workloads.errors import WorkloadError
 from workloads.formats import FORMATS, format_code, integer_code
+from workloads.onnx.constants import BITS_KEY
 from workloads.onnx.dtypes import FORMAT_OF_ONNX
-from workloads.onnx.files import check_external_data, read_model
 from workloads.onnx.scanning import Matrix, Scan, scan
 from workloads.onnx.sparsity import Form, stored_form
 from workloads.onnx.stored import stored_array, stored_bytes, unpacked
@@ -24,9 +24,8 @@ from workloads.workload import Workload
 
 if TYPE_CHECKING:
     import onnx
-    import pandas as pd
 
-__all__ = ["StoredWeight", "measure_weights", "weight_table", "with_measured_weights"]
+__all__ = ["StoredWeight", "measure_weights", "with_measured_weights"]
 
 SMALLEST = 16
 """Tensors of fewer values are not looked at: what they could save is less than the table that says so."""
@@ -171,14 +170,14 @@ def _block_quantized(
 
 def _measured(matrix: Matrix, tensor: onnx.TensorProto) -> StoredWeight:
     found = scan(matrix)
-    declared = next((int(entry.value) for entry in tensor.metadata_props if entry.key == "dse.bits"), None)
+    declared = next((int(entry.value) for entry in tensor.metadata_props if entry.key == BITS_KEY), None)
     bits, exact, table = _width(matrix, found)
     if declared is not None:
         if bits > declared:
             levels = "many" if found.levels is None else len(found.levels)
             raise WorkloadError(
-                f"initializer {matrix.name!r} declares {declared} bits (metadata dse.bits), but its {levels} distinct "
-                f"values need {bits}; correct the metadata, or quantize the model again"
+                f"initializer {matrix.name!r} declares {declared} bits (metadata {BITS_KEY}), but its {levels} "
+                f"distinct values need {bits}; correct the metadata, or quantize the model again"
             )
         bits, exact, table = declared, _integer_name(declared), 0.0
     density = found.nonzero / found.size
@@ -250,53 +249,3 @@ def with_measured_weights(workload: Workload, weights: Mapping[str, StoredWeight
         replace(op, inputs=tuple(changed(tensor, op.dims) for tensor in op.inputs)) for op in workload.operators
     )
     return replace(workload, operators=operators)
-
-
-def weight_table(source: str | Path | onnx.ModelProto) -> pd.DataFrame:
-    """Measure what a model's weights really store; one row per stored tensor of at least `SMALLEST` values.
-
-    Args:
-        source: A path, or a model in memory.
-
-    Returns:
-        Columns `name`, `shape`, `format`, `container_bits`, `true_bits`, `levels` (missing: more than are counted),
-        `density` (fraction of nonzero values), `pattern`, `non_finite`, `stored_bytes` (in the file), `packed_bytes`
-        (values at their true width, zeros of the pattern left out, indices and tables included, scales apart).
-
-    Raises:
-        WorkloadError: The file or its external data cannot be used.
-
-    Example:
-        >>> from workloads.zoo import embedded_model
-        >>> table = weight_table(embedded_model("vit-mnist"))
-        >>> set(table["pattern"]), set(table["container_bits"])
-        ({'dense'}, {32})
-    """
-    import pandas as pd
-
-    model, name, folder = read_model(source)
-    check_external_data(model, name, folder, must_exist=True)
-    rows = [
-        {
-            "name": weight.name,
-            "shape": weight.shape,
-            "format": weight.format,
-            "container_bits": weight.container_bits,
-            "true_bits": weight.bits,
-            "levels": weight.levels,
-            "density": weight.density,
-            "pattern": weight.form.label,
-            "non_finite": weight.non_finite,
-            "stored_bytes": weight.stored_bytes,
-            "packed_bytes": weight.packed_bytes,
-        }
-        for weight in measure_weights(model, folder).values()
-    ]
-    table = pd.DataFrame(rows, columns=list(_COLUMNS))
-    return table.astype({"levels": "Int64"})
-
-
-_COLUMNS = (
-    "name", "shape", "format", "container_bits", "true_bits", "levels", "density", "pattern", "non_finite",
-    "stored_bytes", "packed_bytes",
-)  # fmt: skip
