@@ -64,60 +64,44 @@ def attend(node: Node, builder: Builder, q: Heads, k: Heads, v: Heads, output: H
         WorkloadError: The sizes do not fit each other.
     """
     _check(node, q, k, v, extras)
-    group = q.heads // k.heads
+    group, code = q.heads // k.heads, q.value.code
     outer = {"b0": q.batch, "b1": k.heads} | ({"g": group} if group > 1 else {})
     shape = (q.batch, q.heads, q.length, extras.keys)
-    names = {
-        stage: extras.stages.get(stage) or builder.inner(node, stage, shape, q.value.code)
+    stages = [
+        Heads(
+            extras.stages.get(stage) or builder.inner(node, stage, shape, code), "bhsd", q.batch, q.heads, q.length, 0
+        )
         for stage in ("raw", "masked", "softmax")
-    }
-
-    def scores(stage: str, keys: str) -> Tensor:
-        value = names[stage]
-        return builder.tensor(value, Heads(value, "bhsd", q.batch, q.heads, q.length, 0).axes("m", keys, group))
+    ]
+    raw, masked, softmax = (builder.tensor(stage.value, stage.axes("m", "n", group)) for stage in stages)
 
     def inside(heads: Heads, keys: str, feature: str) -> Tensor:
         steps = plain(keys) if heads.length == extras.keys else axis(keys, offset=extras.first, extent=heads.length)
         return builder.tensor(heads.value, heads.axes(steps, feature))
 
-    code = q.value.code
-    product = outer | {"m": q.length, "n": extras.keys, "k": q.size}
     inputs = [builder.tensor(q.value, q.axes("m", "k", group)), inside(k, "n", "k")]
-    builder.emit(
-        node, "matmul", product, inputs, [scores("raw", "n")], 2, code=code, suffix=":scores", op_type="MatMul"
-    )
+    dims = outer | {"m": q.length, "n": extras.keys, "k": q.size}
+    builder.emit(node, "matmul", dims, inputs, [raw], 2, code=code, suffix=":scores", op_type="MatMul")
     square = outer | {"m": q.length, "n": extras.keys}
-    added = [builder.tensor(bias, _over_scores(bias, extras, group, square)) for bias in extras.biases]
-    added += [builder.tensor(mask, [axis(extent=extent) for extent in mask.shape]) for mask in extras.masks]
+    inputs, flops = _masks(builder, extras, group, square)
+    inputs = [raw, *inputs]
+    builder.emit(node, "elementwise", square, inputs, [masked], flops, code=code, suffix=":mask", op_type="ScaleMask")
+    inputs = [masked]
+    if extras.sinks is not None:
+        inputs.append(builder.tensor(extras.sinks, [axis(extent=extras.sinks.size)]))
+    builder.emit(node, "softmax", square, inputs, [softmax], _SOFTMAX, code=code, suffix=":softmax", op_type="Softmax")
+    inputs = [builder.tensor(stages[2].value, stages[2].axes("m", "k", group)), inside(v, "k", "n")]
+    dims = outer | {"m": q.length, "n": v.size, "k": extras.keys}
+    result = [builder.tensor(output.value, output.axes("m", "n", group))]
+    builder.emit(node, "matmul", dims, inputs, result, 2, code=code, suffix=":context", op_type="MatMul")
+
+
+def _masks(builder: Builder, extras: Extras, group: int, dims: Mapping[str, int]) -> tuple[list[Tensor], float]:
+    """Give what is read with the scores, and the FLOPs per score."""
+    read = [builder.tensor(bias, _over_scores(bias, extras, group, dims)) for bias in extras.biases]
+    read += [builder.tensor(mask, [axis(extent=extent) for extent in mask.shape]) for mask in extras.masks]
     sums = sum(FORMATS[bias.code].kind == "float" for bias in extras.biases)
-    flops = _SCALE + _BIAS * sums + _SOFTCAP * extras.softcap
-    builder.emit(
-        node,
-        "elementwise",
-        square,
-        [scores("raw", "n"), *added],
-        [scores("masked", "n")],
-        flops,
-        code=code,
-        suffix=":mask",
-        op_type="ScaleMask",
-    )
-    sinks = [] if extras.sinks is None else [builder.tensor(extras.sinks, [axis(extent=extras.sinks.size)])]
-    builder.emit(
-        node,
-        "softmax",
-        square,
-        [scores("masked", "n"), *sinks],
-        [scores("softmax", "n")],
-        _SOFTMAX,
-        code=code,
-        suffix=":softmax",
-        op_type="Softmax",
-    )
-    product = outer | {"m": q.length, "n": v.size, "k": extras.keys}
-    inputs = [scores("softmax", "k"), inside(v, "k", "n")]
-    result = builder.tensor(output.value, output.axes("m", "n", group))
-    builder.emit(node, "matmul", product, inputs, [result], 2, code=code, suffix=":context", op_type="MatMul")
+    return read, _SCALE + _BIAS * sums + _SOFTCAP * extras.softcap
 
 
 def _check(node: Node, q: Heads, k: Heads, v: Heads, extras: Extras) -> None:

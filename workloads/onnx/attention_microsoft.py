@@ -70,22 +70,7 @@ def group_query_attention(node: Node, builder: Builder) -> None:
         q = head_norm(node, builder, q, norms[0], "query")
         k = head_norm(node, builder, k, norms[1], "key")
     if node.int("do_rotary"):
-        tables = [builder.value(node, index) for index in (7, 8)]
-        rotated = min(q.size, 2 * tables[0].shape[-1])
-        positions = builder.optional(node, 9)
-        q, k = (
-            rotate(
-                node,
-                builder,
-                x,
-                builder.inner(node, f"{part}:rotated", x.value.shape, x.value.code),
-                tables,
-                positions,
-                rotated,
-                f":{part}:rotate",
-            )
-            for part, x in (("query", q), ("key", k))
-        )
+        q, k = _rotated(node, builder, q, "query"), _rotated(node, builder, k, "key")
     past = [builder.optional(node, index) for index in (3, 4)]
     filled = past[0].shape[2] if past[0] is not None else 0
     given = builder.optional(node, 6)
@@ -112,6 +97,14 @@ def group_query_attention(node: Node, builder: Builder) -> None:
         sinks=builder.optional(node, 11),
         softmax_output=3 if node.int("qk_output") else -1,
     )
+
+
+def _rotated(node: Node, builder: Builder, x: Heads, part: str) -> Heads:
+    """Turn queries or keys by the tables that the operator holds."""
+    tables = [builder.value(node, index) for index in (7, 8)]
+    turned = builder.inner(node, f"{part}:rotated", x.value.shape, x.value.code)
+    count = min(x.size, 2 * tables[0].shape[-1])
+    return rotate(node, builder, x, turned, tables, builder.optional(node, 9), count, f":{part}:rotate")
 
 
 def packed_attention(node: Node, builder: Builder) -> None:

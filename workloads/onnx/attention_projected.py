@@ -13,7 +13,7 @@ from workloads.errors import WorkloadError
 from workloads.formats import format_code
 from workloads.onnx.attention import Extras, attend, rotate
 from workloads.onnx.builder import Builder, Node, Value, index_names, plain
-from workloads.onnx.heads import Heads, separate, split_packed
+from workloads.onnx.heads import Heads, separate, split_packed, write_in_place
 from workloads.operator import axis
 
 __all__ = ["attention", "decoder_masked_self_attention", "packed_self_attention", "quantized_attention"]
@@ -176,55 +176,25 @@ def _grow(
     known = None if given is None or given.data is None else int(given.data.ravel()[0])
     total = (filled if known is None else known + k.length) if shared else filled + k.length
     room = filled if shared else total
-    walked = tuple(map(plain, ("i", "b0", "b1", "n", "k")))
-    dims = {"b0": k.batch, "b1": k.heads, "m": k.length, "k": k.size}
-    shape = (2, k.batch, k.heads, room, k.size)
-    present = (
-        builder.put(node, shape, k.value.code, 1, role="kv_cache")
-        if node.has(1)
-        else builder.inner(node, "present", shape, k.value.code)
-    )
-    new = [builder.tensor(part.value, part.axes("m", "k")) for part in (k, v)]
-    if shared and past is not None:
-        added = builder.inner(node, "appended", (2, k.batch, k.heads, k.length, k.size), k.value.code)
-        added.role = "kv_cache"
-        steps = (axis(extent=2), plain("b0"), plain("b1"), plain("m"), plain("k"))
-        builder.emit(
-            node,
-            "move",
-            dims,
-            new,
-            [builder.tensor(added, steps)],
-            code=k.value.code,
-            suffix=":append",
-            op_type="ScatterND",
-        )
-        inputs = [builder.tensor(past, walked), builder.tensor(added, steps)]
-        builder.emit(
-            node,
-            "view",
-            dims | {"i": 2, "n": room},
-            inputs,
-            [builder.tensor(present, walked)],
-            code=k.value.code,
-            suffix=":present",
-            op_type="ScatterND",
-        )
+    shape, code = (2, k.batch, k.heads, room, k.size), k.value.code
+    if node.has(1):
+        present = builder.put(node, shape, code, 1, role="kv_cache")
     else:
-        copied = [axis(extent=2), plain("b0"), plain("b1"), axis(extent=filled), plain("k")]
-        inputs = [*([builder.tensor(past, copied)] if past is not None and past.size else []), *new]
-        target = [axis(extent=2), plain("b0"), plain("b1"), axis(extent=room), plain("k")]
-        builder.emit(
-            node,
-            "move",
-            dims,
-            inputs,
-            [builder.tensor(present, target)],
-            code=k.value.code,
-            suffix=":append",
-            op_type="Concat",
-        )
-    halves = [builder.inner(node, part, shape[1:], k.value.code) for part in ("keys", "values")]
+        present = builder.inner(node, "present", shape, code)
+    dims = {"b0": k.batch, "b1": k.heads, "m": k.length, "k": k.size}
+    new = [builder.tensor(part.value, part.axes("m", "k")) for part in (k, v)]
+    walked = tuple(map(plain, ("i", "b0", "b1", "n", "k")))
+    if shared and past is not None:
+        added = builder.inner(node, "appended", (2, k.batch, k.heads, k.length, k.size), code)
+        axes = (axis(extent=2), *map(plain, ("b0", "b1", "m", "k"))), walked
+        write_in_place(node, builder, new, added, past, present, axes, dims, {"i": 2, "n": room}, ":cache")
+    else:
+        outer = (axis(extent=2), plain("b0"), plain("b1"))
+        if past is not None and past.size:
+            new.insert(0, builder.tensor(past, (*outer, axis(extent=filled), plain("k"))))
+        target = [builder.tensor(present, (*outer, axis(extent=room), plain("k")))]
+        builder.emit(node, "move", dims, new, target, code=code, suffix=":cache:append", op_type="Concat")
+    halves = [builder.inner(node, part, shape[1:], code) for part in ("keys", "values")]
     for half in halves:
         half.role = "kv_cache"
     separate(node, builder, present, halves, walked[1:], {"b0": k.batch, "b1": k.heads, "n": room, "k": k.size}, 0)

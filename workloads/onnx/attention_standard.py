@@ -5,7 +5,7 @@ from __future__ import annotations
 from workloads.errors import WorkloadError
 from workloads.onnx.attention import Extras, attend, rotate
 from workloads.onnx.builder import Builder, Node, Value, index_names, plain
-from workloads.onnx.heads import Heads, append
+from workloads.onnx.heads import Heads, append, write_in_place
 from workloads.operator import axis
 
 __all__ = ["attention", "flex_attention", "gemma_rotary_embedding", "rotary_embedding", "tensor_scatter"]
@@ -116,18 +116,15 @@ def tensor_scatter(node: Node, builder: Builder) -> None:
     position = builder.position(node, node.int("axis", -2), past.rank)
     present = builder.put(node, past.shape, past.code, role=past.role)
     names = index_names(past.rank)
-    dims = dict(zip(names, update.shape, strict=True))
     written = [plain(name) for name in names]
     whole = [axis(extent=past.shape[i]) if i == position else item for i, item in enumerate(written)]
     added = builder.inner(node, "appended", update.shape, past.code)
-    added.role = past.role
-    inputs = [builder.tensor(update, written)]
+    sources = [builder.tensor(update, written)]
     where = builder.optional(node, 2)
     if where is not None:
-        inputs.append(builder.tensor(where, [axis(extent=extent) for extent in where.shape]))
-    builder.emit(node, "move", dims, inputs, [builder.tensor(added, written)], code=past.code, suffix=":append")
-    inputs = [builder.tensor(past, whole), builder.tensor(added, written)]
-    builder.emit(node, "view", dims, inputs, [builder.tensor(present, whole)], code=past.code)
+        sources.append(builder.tensor(where, [axis(extent=extent) for extent in where.shape]))
+    dims = dict(zip(names, update.shape, strict=True))
+    write_in_place(node, builder, sources, added, past, present, (written, whole), dims, {})
 
 
 def gemma_rotary_embedding(node: Node, builder: Builder) -> None:

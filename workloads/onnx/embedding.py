@@ -65,22 +65,13 @@ def _embed(
     width = words.shape[1]
     code = words.code if code < 0 else code
     shape, start = (batch, length, width), len(builder.operators)
-    dims, names = {"b0": batch, "m": length, "n": width}, ("word", "position", "segment")
-    rows = (plain("b0"), plain("m"), plain("n"))
+    dims, rows = {"b0": batch, "m": length, "n": width}, (plain("b0"), plain("m"), plain("n"))
     found = []
-    for part, (table, indices) in zip(names, tables, strict=True):
-        if table is None:
-            continue
-        looked_up = builder.inner(node, part, shape, code)
-        count = batch * length if indices is not None else length
-        touched = min(1.0, count / max(1, table.shape[0]))
-        inputs = [builder.tensor(table, (axis(extent=table.shape[0]), plain("n")), touched)]
-        if indices is not None:
-            walked = plain("b0") if indices.shape[0] == batch else axis(extent=indices.shape[0])
-            inputs.append(builder.tensor(indices, (walked, plain("m"))))
-        result = [builder.tensor(looked_up, rows)]
-        builder.emit(node, "gather", dims, inputs, result, convert, code=code, suffix=f":{part}", op_type="Gather")
-        found.append(looked_up)
+    for part, (table, indices) in zip(("word", "position", "segment"), tables, strict=True):
+        if table is not None:
+            looked_up = builder.inner(node, part, shape, code)
+            _look_up(node, builder, table, indices, looked_up, dims, convert)
+            found.append(looked_up)
     outputs = [builder.put(node, shape, code)]
     if node.has(2):
         outputs.append(builder.put(node, shape, code, 2))
@@ -92,11 +83,36 @@ def _embed(
     builder.emit(node, "norm", dims, inputs, results, flops, code=code, suffix=":norm", op_type="LayerNormalization")
     builder.fuse(node, start)
     if node.has(1):
-        lengths = builder.put(node, (batch,), format_code("int32"), 1)
-        read = [] if mask is None else [builder.tensor(mask, (plain("b0"), plain("m")))]
-        written = [builder.tensor(lengths, (plain("b0"),))]
-        builder.emit(node, "reduce", {"b0": batch, "m": length}, read, written, code=lengths.code, suffix=":lengths",
-                     op_type="ReduceSum")  # fmt: skip
+        _count_tokens(node, builder, mask, batch, length)
+
+
+def _look_up(
+    node: Node,
+    builder: Builder,
+    table: Value,
+    indices: Value | None,
+    result: Value,
+    dims: dict[str, int],
+    convert: float,
+) -> None:
+    """Emit the rows of a table, one per token; positions without indices are the same for every sequence."""
+    count = dims["m"] * (dims["b0"] if indices is not None else 1)
+    touched = min(1.0, count / max(1, table.shape[0]))
+    inputs = [builder.tensor(table, (axis(extent=table.shape[0]), plain("n")), touched)]
+    if indices is not None:
+        walked = plain("b0") if indices.shape[0] == dims["b0"] else axis(extent=indices.shape[0])
+        inputs.append(builder.tensor(indices, (walked, plain("m"))))
+    written = [builder.tensor(result, (plain("b0"), plain("m"), plain("n")))]
+    suffix = f":{result.name.rpartition(':')[2]}"
+    builder.emit(node, "gather", dims, inputs, written, convert, code=result.code, suffix=suffix, op_type="Gather")
+
+
+def _count_tokens(node: Node, builder: Builder, mask: Value | None, batch: int, length: int) -> None:
+    """Emit the lengths of the sequences, by the mask."""
+    lengths = builder.put(node, (batch,), format_code("int32"), 1)
+    read = [] if mask is None else [builder.tensor(mask, (plain("b0"), plain("m")))]
+    written, dims = [builder.tensor(lengths, (plain("b0"),))], {"b0": batch, "m": length}
+    builder.emit(node, "reduce", dims, read, written, code=lengths.code, suffix=":lengths", op_type="ReduceSum")
 
 
 def relative_position_bias(node: Node, builder: Builder) -> None:

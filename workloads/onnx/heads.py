@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from workloads.errors import WorkloadError
 from workloads.onnx.builder import Builder, Node, Value, plain
-from workloads.operator import Axis, axis
+from workloads.operator import Axis, Tensor, axis
 
-__all__ = ["Heads", "append", "separate", "split_packed"]
+__all__ = ["Heads", "append", "separate", "split_packed", "write_in_place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,39 +154,52 @@ def append(node: Node, builder: Builder, new: Heads, past: Value | None, present
         part: "key" or "value": names what is made here.
     """
     dims = {"b0": new.batch, "b1": new.heads, "m": new.length, "k": new.size}
-    source = builder.tensor(new.value, new.axes("m", "k"))
-    whole = (plain("b0"), plain("b1"), plain("n"), plain("k"))
-    room = present.shape[2]
-    after = Heads(present, "bhsd", new.batch, new.heads, room, new.size)
+    outer, inner = (plain("b0"), plain("b1")), plain("k")
+    source, room = builder.tensor(new.value, new.axes("m", "k")), present.shape[2]
     if past is not None and past.shape == present.shape and past.size:
         added = builder.inner(node, f"{part}:appended", (new.batch, new.heads, new.length, new.size), present.code)
-        added.role = "kv_cache"
-        written = (plain("b0"), plain("b1"), plain("m"), plain("k"))
-        builder.emit(
-            node,
-            "move",
-            dims,
-            [source],
-            [builder.tensor(added, written)],
-            code=new.value.code,
-            suffix=f":{part}:append",
-            op_type="ScatterND",
-        )
-        inputs = [builder.tensor(past, whole), builder.tensor(added, written)]
-        builder.emit(
-            node,
-            "view",
-            dims | {"n": room},
-            inputs,
-            [builder.tensor(present, whole)],
-            code=present.code,
-            suffix=f":{part}:present",
-            op_type="ScatterND",
-        )
-        return after
-    inputs = [source]
-    if past is not None and past.size:
-        inputs.insert(0, builder.tensor(past, (plain("b0"), plain("b1"), axis(extent=past.shape[2]), plain("k"))))
-    target = builder.tensor(present, (plain("b0"), plain("b1"), axis(extent=room), plain("k")))
-    builder.emit(node, "move", dims, inputs, [target], code=new.value.code, suffix=f":{part}:append", op_type="Concat")
-    return after
+        axes = (*outer, plain("m"), inner), (*outer, plain("n"), inner)
+        write_in_place(node, builder, [source], added, past, present, axes, dims, {"n": room}, f":{part}")
+    else:
+        inputs = [source]
+        if past is not None and past.size:
+            inputs.insert(0, builder.tensor(past, (*outer, axis(extent=past.shape[2]), inner)))
+        target = [builder.tensor(present, (*outer, axis(extent=room), inner))]
+        suffix = f":{part}:append"
+        builder.emit(node, "move", dims, inputs, target, code=new.value.code, suffix=suffix, op_type="Concat")
+    return Heads(present, "bhsd", new.batch, new.heads, room, new.size)
+
+
+def write_in_place(
+    node: Node,
+    builder: Builder,
+    sources: Sequence[Tensor],
+    added: Value,
+    past: Value,
+    present: Value,
+    axes: tuple[Sequence[Axis], Sequence[Axis]],
+    dims: Mapping[str, int],
+    whole: Mapping[str, int],
+    prefix: str = "",
+) -> None:
+    """Emit the move of new positions into a cache, and the present as a view of the past: it is the same memory.
+
+    Args:
+        node: The node.
+        builder: The state of the load.
+        sources: What is read.
+        added: What is written.
+        past: The cache before.
+        present: The cache after.
+        axes: Of what is written, and of the whole cache.
+        dims: Sizes of what the written axes walk.
+        whole: Sizes of what the axes of the whole walk besides.
+        prefix: Of the operators' names.
+    """
+    added.role = past.role if past.role == "kv_cache" else present.role
+    op_type, code = "ScatterND" if prefix else node.op_type, present.code
+    written = builder.tensor(added, axes[0])
+    builder.emit(node, "move", dims, sources, [written], code=code, suffix=f"{prefix}:append", op_type=op_type)
+    inputs, outputs = [builder.tensor(past, axes[1]), written], [builder.tensor(present, axes[1])]
+    suffix = f"{prefix}:present" if prefix else ""
+    builder.emit(node, "view", {**dims, **whole}, inputs, outputs, code=code, suffix=suffix, op_type=op_type)

@@ -13,9 +13,10 @@ from workloads.errors import WorkloadError
 from workloads.onnx.bodies import body_of, fresh, link, results_of, same_shape, store
 from workloads.onnx.builder import Builder, Node, Value
 from workloads.onnx.constants import known_value
-from workloads.onnx.movement import concat, split, squeeze, unsqueeze
+from workloads.onnx.movement import concat, split
 from workloads.onnx.scope import Scope
 from workloads.onnx.state import Load, Special
+from workloads.onnx.views import squeeze, unsqueeze
 from workloads.onnx.walking import walk
 
 if TYPE_CHECKING:
