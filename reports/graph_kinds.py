@@ -28,11 +28,21 @@ from tests.fixtures.graph_kinds.formulas import KINDS, Kind
 HERE = Path(__file__).parent
 FIXTURES = HERE.parent / "tests" / "fixtures" / "graph_kinds"
 LIMIT_S = 120
-PEER_TOLERANCE = 1e-3
-"""A peer is right within this fraction: it may count the additions of biases. Ours must be exact."""
+PEER_TOLERANCE = 1e-2
+"""A peer is right within this fraction: it may count biases and elementwise operators. Ours must be exact."""
 
-OURS = """
-import json, resource, sys, time
+# Not ru_maxrss: across exec it keeps the peak of the process that forked.
+PEAK = """
+import pathlib
+def peak_mb():
+    status = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+"""
+
+OURS = (
+    PEAK
+    + """
+import json, sys, time
 from workloads import load_onnx, load_program
 path, given = sys.argv[1], json.loads(sys.argv[2])
 def load():
@@ -49,9 +59,9 @@ for _ in range(3):
     start = time.process_time()
     macs, operators = load()
     times.append(time.process_time() - start)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"macs": macs, "cpu_s": min(times), "peak_mb": peak / 1024}))
+print(json.dumps({"macs": macs, "cpu_s": min(times), "peak_mb": peak_mb()}))
 """
+)
 
 
 def measured(code: str, python: str, *arguments: str) -> dict[str, Any]:
@@ -131,8 +141,10 @@ def targets() -> list[list[str]]:
 
 _NONE = json.dumps({"bind": {}, "program": False})
 
-SEVENTY = """
-import json, resource, tempfile, time, pathlib
+SEVENTY = (
+    PEAK
+    + """
+import json, tempfile, time
 from workloads import load_onnx, zoo
 folder = pathlib.Path(tempfile.mkdtemp())
 path = folder / "model.onnx"
@@ -140,8 +152,9 @@ zoo.write_onnx("llama-2-70b", path, phase="decode")
 start = time.process_time()
 work = load_onnx(path, missing_weights="allow", batch=1, total=4096)
 cpu = time.process_time() - start
-print(json.dumps({"cpu_s": cpu, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+print(json.dumps({"cpu_s": cpu, "peak_mb": peak_mb()}))
 """
+)
 
 
 def deep_graph(folder: Path) -> Path:
@@ -222,11 +235,11 @@ TEXT = """# Graph kinds
 Right counts: ours {right} of {count}; {peers}.
 
 *right*: the multiply-adds of products and convolutions are those of the formula by hand
-([formulas](../tests/fixtures/graph_kinds/formulas.py)), ours exactly, a peer's within 0.1 %, for it may count biases;
-*1.5 x*: one and a half times as many; *fails*: an exception, or no answer in 120 s
+([formulas](../tests/fixtures/graph_kinds/formulas.py)), ours exactly, a peer's within 1 %, for it may count
+biases and the like; *1.5 x*: one and a half times as many; *fails*: an exception, or no answer in 120 s
 ([what they said](graph_kinds_peers.csv)). Ours ran on the graphs without weights, the peers on the full files; what
 they count for elementwise operators is left out, where they say it apart (onnx-tool does). CPU: one thread, least of
-three loads in a process; peak: resident memory of that process, with the interpreter, NumPy and onnx (about 90 MB).
+three loads in a process; peak: resident memory of that process, with the interpreter, NumPy and onnx.
 Written by `python -m reports.graph_kinds`; peers measured on 25 November 2026.
 
 {table}

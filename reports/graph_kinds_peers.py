@@ -7,7 +7,7 @@ __all__ = ["PEERS", "PEER_CODE"]
 PEERS = {"onnx-tool": "onnx-tool 1.0.1", "onnx-opcounter": "onnx-opcounter 0.0.4"}
 
 PEER_CODE = """
-import contextlib, io, json, os, resource, sys, time
+import contextlib, io, json, os, sys, time
 import numpy as np
 import onnx
 tool, path, bind = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
@@ -47,7 +47,8 @@ with contextlib.redirect_stdout(io.StringIO()):
                     dim.dim_value = size
         macs = float(calculate_macs(with_weights(model, path)))
 cpu = time.process_time() - start
-peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+status = open("/proc/self/status").read().splitlines()
+peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) // 1024
 print(json.dumps({"macs": macs, "cpu_s": round(cpu, 2), "peak_mb": peak}))
 """
 """Arguments: tool, file, sizes of the symbolic axes as JSON. Prints macs of products, CPU seconds, peak memory."""
