@@ -66,7 +66,8 @@ def _list(as_json: bool) -> None:
 
 def _show(model: str, phase: str | None, dtype: str, kv_bits: int | None, as_json: bool) -> None:
     """Show an architecture: its configuration, its size and the dims of one phase."""
-    from workloads.zoo import graph, parameter_count, published, published_names
+    from workloads.zoo import parameter_count, published, published_names
+    from workloads.zoo.build import graph
 
     writer = graph(model, phase=phase, dtype=dtype, kv_bits=kv_bits)  # type: ignore[arg-type]  # checked there
     record: dict[str, Any] = {"name": writer.name, "parameters": parameter_count(model), "dims": writer.symbols()}

@@ -53,7 +53,7 @@ class ZooOptions:
 
 def is_zoo_model(name: str) -> bool:
     """Say whether a name is a published architecture, a config.json or a folder with one."""
-    from workloads.zoo.published import published_names
+    from workloads.zoo.catalogue import published_names
 
     path = Path(name)
     return name in published_names() or path.name == "config.json" or (path / "config.json").is_file()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.workloads.zoo_compare import trained
 from workloads.zoo import parameter_count
-from workloads.zoo.published import Published, published, published_names
+from workloads.zoo.catalogue import Published, published, published_names
 
 OURS = ("conformer", "conformer_transducer", "squeezeformer")
 """Model types that transformers does not have."""

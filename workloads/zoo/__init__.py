@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from workloads.errors import WorkloadError, nearest
-from workloads.zoo.build import architecture, generation, graph, parameter_count
+from workloads.zoo.build import architecture, generation, parameter_count
+from workloads.zoo.catalogue import Published, published, published_names
 from workloads.zoo.files import write_onnx
-from workloads.zoo.published import Published, published, published_names
 
 __all__ = [
     "EMBEDDED",
@@ -15,7 +15,6 @@ __all__ = [
     "architecture",
     "embedded_model",
     "generation",
-    "graph",
     "parameter_count",
     "published",
     "published_names",
