@@ -125,8 +125,8 @@ class Conventions:
 
     Attributes:
         name: For reports and certificates.
-        bit_true: An element takes bits / word_bits of a word: its stored bits; partial sums their accumulator's. Off: one
-            element is one word at every level.
+        bit_true: An element takes bits / word_bits of a word: its stored bits; partial sums their accumulator's. Off:
+            one element is one word at every level.
         device_buffering: Levels are buffered as the device says (half the capacity, or serial loads). Off: a tile may
             fill the whole capacity and loads overlap perfectly.
         shared_ports: Reads and writes share the bandwidth where the device says so. Off: separate ports everywhere.

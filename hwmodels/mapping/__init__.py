@@ -2,6 +2,7 @@
 
 from hwmodels.mapping.problem import Operand, Problem, Window, problem_of
 from hwmodels.mapping.records import LevelMapping, Loop, Mapping, MappingBatch, Slot, Structure, from_factors
+from hwmodels.mapping.text import mapping_text, parse_mapping
 from hwmodels.mapping.traffic import Traffic, evaluate
 
 __all__ = [
@@ -17,5 +18,7 @@ __all__ = [
     "Window",
     "evaluate",
     "from_factors",
+    "mapping_text",
+    "parse_mapping",
     "problem_of",
 ]

@@ -105,8 +105,8 @@ def problem_of(operator: Operator, exact_windows: bool = True) -> Problem:
     Example:
         >>> from workloads import Operator, Tensor, axis
         >>> a, b, c = (Tensor(name=n, axes=tuple(map(axis, d))) for n, d in (("a", "mk"), ("b", "kn"), ("c", "mn")))
-        >>> gemm = Operator(name="g", op_type="MatMul", kind="matmul", dims=dict(m=4, n=5, k=6), inputs=(a, b),
-        outputs=(c,))
+        >>> sizes = dict(m=4, n=5, k=6)
+        >>> gemm = Operator(name="g", op_type="MatMul", kind="matmul", dims=sizes, inputs=(a, b), outputs=(c,))
         >>> sorted(problem_of(gemm).indexes("n"))
         ['O', 'W']
     """
