@@ -134,7 +134,7 @@ def read(values: Mapping[str, Any]) -> Bert:
     brief = kind == "distilbert"  # it has names of its own
     width = c.int("dim" if brief else "hidden_size")
     count = "n_heads" if brief else "num_attention_heads"
-    heads = c.int(count)
+    heads = c.heads(count)
     wide = _NAMES[kind].widen != ""
     return Bert(
         kind=kind,
@@ -148,7 +148,7 @@ def read(values: Mapping[str, Any]) -> Bert:
         types=0 if brief else c.int("type_vocab_size", 2),
         padding=c.int("pad_token_id", 1) if kind in _COUNTING else None,
         eps=1e-12 if brief else c.positive("layer_norm_eps", 1e-12),
-        act=c.text("activation" if brief else "hidden_act", "gelu_new" if kind == "albert" else "gelu"),
+        act=c.activation("activation" if brief else "hidden_act", "gelu_new" if kind == "albert" else "gelu"),
         head=c.head(bert_heads.HEADS, "Model"),
         labels=c.labels(),
         tied=c.flag("tie_word_embeddings", True),

@@ -113,11 +113,19 @@ class Config:
             raise self.fault(name, "is not above zero")
         return value
 
-    def optional_float(self, name: str, default: Any = None) -> Any:
-        """Read a number that may be absent or null."""
+    def factor(self, name: str, default: Any = ...) -> Any:
+        """Read a factor of a graph's values: a positive number that every format holds."""
+        value = self.positive(name, default)
+        if not 1 / _FP16_MAX <= value <= _FP16_MAX:
+            raise self.fault(name, f"is out of range; half formats hold 1/{_FP16_MAX:.0f} to {_FP16_MAX:.0f}")
+        return value
+
+    def optional_factor(self, name: str, default: Any = None) -> Any:
+        """Read a factor that may be absent, null or zero: None then, unless a default is given for an absent one."""
         if name in self.values and self.values[name] is None:
             return None
-        return default if self.values.get(name) is None else self.float(name)
+        value = self.float(name, default or 0.0)
+        return self.factor(name, default) if value else None
 
     def text(self, name: str, default: Any = ...) -> str:
         """Read a text."""
@@ -239,3 +247,4 @@ _DEEPEST = 1000
 """The deepest published transformer: Wang et al. 2022 (DeepNet), arXiv 2203.00555."""
 _MOST_HEADS = 65_536
 _HUGE = 1e30
+_FP16_MAX = 65504.0  # IEEE 754-2019, binary16

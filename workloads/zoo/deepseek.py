@@ -127,7 +127,7 @@ def read(values: Mapping[str, Any]) -> DeepSeek:
 def _scale_correction(c: Config) -> float:
     """Give what long-context scaling multiplies queries and keys by, each."""
     table = c.nested("rope_scaling", "rope_parameters")
-    weight = table.optional_float("mscale_all_dim")
+    weight = table.optional_factor("mscale_all_dim")
     if not weight or table.text("rope_type", table.text("type", "default")) == "default":
         return 1.0
     return yarn_scale(table.positive("factor"), weight)
@@ -139,7 +139,7 @@ def _experts_v2(c: Config) -> Experts:
     groups = _groups(c, best=1) if grouped else {}
     return read_experts(
         c, "n_routed_experts", "moe_intermediate_size", normalized=False,
-        factor=c.positive("routed_scaling_factor", 1.0), shared=inner * c.whole("n_shared_experts", 2), **groups,
+        factor=c.factor("routed_scaling_factor", 1.0), shared=inner * c.whole("n_shared_experts", 2), **groups,
     )  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def _experts_v3(c: Config) -> Experts:
     inner = c.int("moe_intermediate_size")
     return read_experts(
         c, "n_routed_experts", "moe_intermediate_size", normalized=c.flag("norm_topk_prob", True), sigmoid=True,
-        correction=True, factor=c.positive("routed_scaling_factor", 2.5),
+        correction=True, factor=c.factor("routed_scaling_factor", 2.5),
         shared=inner * c.whole("n_shared_experts", 1), **_groups(c, best=2),
     )  # fmt: skip
 

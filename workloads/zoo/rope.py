@@ -35,12 +35,14 @@ def rope_frequencies(c: Config, head_width: int, part: float = 1.0) -> tuple[tup
         table = table.nested("full_attention")
     theta = table.positive("rope_theta", c.positive("rope_theta", c.positive("rotary_emb_base", 10000.0)))
     if theta <= 1:
-        raise c.fault("rope_theta", f"makes a base of {theta}; it is above 1")
+        raise c.fault("rope_theta", f"(or rotary_emb_base) makes a base of {theta}; it is above 1")
     part = table.positive("partial_rotary_factor", _part(c, part))
     rotated = int(head_width * part)
     if not 2 <= rotated <= min(head_width, WIDEST_HEAD) or rotated % 2:
         raise c.fault(
-            "head_dim", f"makes {rotated} of {head_width} values of a head rotate; it is an even part of them"
+            "head_dim",
+            f"with its partial_rotary_factor (or rotary_pct) makes {rotated} of {head_width} values of a head rotate; "
+            "it is an even part of them",
         )
     plain = [theta ** (-2 * index / rotated) for index in range(rotated // 2)]
     kind = table.choice("rope_type", _KINDS, table.choice("type", _KINDS, "default"))
@@ -81,7 +83,7 @@ def _longrope(c: Config, plain: list[float], table: Config) -> tuple[tuple[float
     longest = c.int("max_position_embeddings")
     original = known.int("original_max_position_embeddings", longest)
     ratio = table.positive("factor", longest / original)
-    given = table.optional_float("attention_factor")
+    given = table.optional_factor("attention_factor")
     scale = math.sqrt(1 + math.log(ratio) / math.log(original)) if ratio > 1 and original > 1 else 1.0
     short = table.floats("short_factor")
     if len(short) != len(plain):
@@ -110,10 +112,10 @@ def _yarn(c: Config, plain: list[float], theta: float, rotated: int, table: Conf
 
 def _yarn_factor(factor: float, table: Config) -> float:
     """Give the factor of the tables: higher entropy at long contexts is made up for."""
-    given = table.optional_float("attention_factor")
+    given = table.optional_factor("attention_factor")
     if given:
         return float(given)
-    up, down = table.optional_float("mscale"), table.optional_float("mscale_all_dim")
+    up, down = table.optional_factor("mscale"), table.optional_factor("mscale_all_dim")
     return yarn_scale(factor, up) / yarn_scale(factor, down) if up and down else yarn_scale(factor, 1.0)
 
 
