@@ -1,49 +1,63 @@
 """Energy and port cycles as linear forms of the mapper's unknowns, one row per spatial vector.
 
-The unknowns are *multipliers*, one per flow. A flow is a tensor on its way from a level that keeps it to the next inner one
-that does; its multiplier says how often the whole tensor makes that way: 1 is compulsory. With perfect factors everything
-else about traffic follows from the spatial vector alone, also what feeds the MACs, for which every step counts.
+The unknowns belong to *flows*: a tensor on its way from a level that keeps it to the next inner one that does. For a
+tensor
+without windows the unknown is a multiplier: how often the whole tensor makes that way, 1 being compulsory. For one with
+windows it is a number of elements, one unknown for what the parent reads and one for what its children are sent, since
+neighbours share words. With perfect factors everything else about traffic follows from the spatial vector alone, also
+what
+feeds the MACs, for which every step counts.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwmodels.mapping.factors import Floats, Ints
 from hwmodels.mapping.pricing import element_words
-from hwmodels.mapping.problem import Problem
+from hwmodels.mapping.problem import Operand, Problem
+from hwmodels.mapping.walks import AxisLoop
+from hwmodels.mapping.windows import window_sums
 from hwmodels.spatial import ROLES, Accelerator, Conventions
 
 __all__ = ["Flow", "Forms", "cost_forms", "flows_of"]
 
-Bools = NDArray[np.bool_]
-
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A tensor on its way between two levels that keep it; tensor by its place in W, I, O."""
+    """A tensor on its way between two levels that keep it.
+
+    Attributes:
+        role: Place of the tensor in W, I, O.
+        parent: Place of the outer level.
+        child: Place of the inner level.
+        side: "": a multiplier; of a tensor with windows "out": elements read at the parent, "in": sent to the children.
+    """
 
     role: int
     parent: int
     child: int
+    side: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forms:
-    """Costs of one operator on one accelerator with given kept tensors: base + sum over flows of coefficient x multiplier.
+    """Costs of one operator on one accelerator with given kept tensors: base + sum over flows of coefficient x unknown.
 
     Attributes:
         flows: The unknowns.
-        energy_base: Energy [J]; (n_choices,).
-        energy: [J] per multiplier; (n_choices, n_flows).
+        energy_base: Energy [J] but for static power; (n_choices,).
+        energy: [J] per unit of the unknown; (n_choices, n_flows).
         ports: Names of the ports with a finite bandwidth.
         port_base: Cycles; (n_choices, n_ports).
-        port: Cycles per multiplier; (n_choices, n_ports, n_flows).
+        port: Cycles per unit of the unknown; (n_choices, n_ports, n_flows).
         steps: Cycles of computing; (n_choices,).
+        static_j: Energy per cycle that flows whatever runs [J].
     """
 
     flows: tuple[Flow, ...]
@@ -53,10 +67,15 @@ class Forms:
     port_base: Floats
     port: Floats
     steps: Floats
+    static_j: float
 
 
-def flows_of(keeps: Sequence[Sequence[str]]) -> tuple[Flow, ...]:
+def flows_of(keeps: Sequence[Sequence[str]], windowed: Sequence[str] = ()) -> tuple[Flow, ...]:
     """List the flows between levels, W, I, O, outermost first.
+
+    Args:
+        keeps: Roles that each level holds.
+        windowed: Roles of tensors with windows.
 
     Example:
         >>> [(flow.role, flow.parent, flow.child) for flow in flows_of([("W", "I", "O"), ("I",), ("O",)])]
@@ -65,7 +84,8 @@ def flows_of(keeps: Sequence[Sequence[str]]) -> tuple[Flow, ...]:
     flows = []
     for column, role in enumerate(ROLES):
         kept = [level for level, roles in enumerate(keeps) if role in roles]
-        flows += [Flow(column, parent, child) for parent, child in zip(kept, kept[1:], strict=False)]
+        for parent, child in itertools.pairwise(kept):
+            flows += [Flow(column, parent, child, side) for side in (("out", "in") if role in windowed else ("",))]
     return tuple(flows)
 
 
@@ -75,72 +95,139 @@ def cost_forms(
     """Give the linear forms of every spatial vector.
 
     Args:
-        problem: The operator; tensors without windows.
+        problem: The operator.
         accelerator: Prices and bandwidths.
         rules: What a word is.
         keeps: Roles that each level holds.
         factors: Spatial vectors, (n_choices, levels, dims).
     """
-    flows = flows_of(keeps)
+    windowed = [role for role in ROLES if problem.operands[role].windows]
+    flows = flows_of(keeps, windowed)
     depth, n = len(accelerator.levels), len(factors)
     above = np.ones((n, depth + 1, factors.shape[2]), dtype=np.int64)
     np.cumprod(factors, axis=1, out=above[:, 1:])
-    sizes = np.array(list(problem.sizes.values()), dtype=np.int64)
-    temporal = sizes / above[:, -1]
-    out = _Table(n, depth, len(flows))
-    into = _Table(n, depth, len(flows))
+    temporal = np.array(list(problem.sizes.values()), dtype=np.int64) / above[:, -1]
+    tables = _Tables(np.zeros((2, n, len(ROLES), depth, len(flows) + 1)), flows)
     for column, role in enumerate(ROLES):
-        indexed = np.array([dim in problem.operands[role].indexed for dim in problem.sizes])
-        size = float(np.prod(sizes[indexed]))
-        copies = above[:, :, ~indexed].prod(axis=2) * size
         kept = [level for level, roles in enumerate(keeps) if role in roles]
-        for parent, child in zip(kept, [*kept[1:], depth], strict=True):
-            flow = flows.index(Flow(column, parent, child)) if child < depth else -1
-            every = temporal[:, ~indexed].prod(axis=1) if flow < 0 else np.ones(n)
-            out.add(column, parent, flow, copies[:, parent] * every)
+        fill = _window_flows if role in windowed else _plain_flows
+        fill(tables, problem, rules, column, kept, above, temporal)
+    return _priced(problem, accelerator, rules, tables, above, temporal.prod(axis=1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tables:
+    """Elements that leave (0) and enter (1) each level: (2, n_choices, roles, levels, flows + 1), the last is constant.
+
+    Filled flow by flow, then read.
+    """
+
+    values: Floats
+    flows: tuple[Flow, ...]
+
+    def out(self, column: int, level: int, flow: int, elements: Floats) -> None:
+        self.values[0, :, column, level, flow] += elements
+
+    def into(self, column: int, level: int, flow: int, elements: Floats) -> None:
+        self.values[1, :, column, level, flow] += elements
+
+
+def _plain_flows(
+    tables: _Tables, problem: Problem, rules: Conventions, column: int, kept: list[int], above: Ints, temporal: Floats
+) -> None:
+    """Fill in a tensor without windows: its size, for all copies that hold the same, times the multiplier."""
+    role, depth = ROLES[column], above.shape[1] - 1
+    indexed = np.array([dim in problem.operands[role].indexed for dim in problem.sizes])
+    size = math.prod(size for size, here in zip(problem.sizes.values(), indexed, strict=True) if here)
+    copies = above[:, :, ~indexed].prod(axis=2) * float(size)
+    for parent, child in zip(kept, [*kept[1:], depth], strict=True):
+        to_macs = child == depth
+        flow = -1 if to_macs else tables.flows.index(Flow(column, parent, child))
+        sent = copies[:, parent] * (temporal[:, ~indexed].prod(axis=1) if to_macs else 1.0)
+        tables.out(column, parent, flow, sent)
+        if role == "O":
+            tables.into(column, parent, flow, sent)
+            tables.out(column, parent, -1, -copies[:, parent])
+        if not to_macs:
+            tables.into(column, child, flow, copies[:, child])
             if role == "O":
-                into.add(column, parent, flow, copies[:, parent] * every)
-                out.add(column, parent, -1, -copies[:, parent])
-            if flow >= 0:
-                into.add(column, child, flow, copies[:, child])
-                if role == "O":
-                    into.add(column, child, -1, -copies[:, child])
-    return _priced(problem, accelerator, rules, flows, above, temporal.prod(axis=1), out, into)
+                tables.into(column, child, -1, -copies[:, child])
 
 
-class _Table:
-    """Elements that leave or enter each level, as linear forms: filled flow by flow, then read."""
+def _window_flows(
+    tables: _Tables, problem: Problem, rules: Conventions, column: int, kept: list[int], above: Ints, temporal: Floats
+) -> None:
+    """Fill in an input with windows: elements are the unknowns; what feeds the MACs follows from the spatial vector."""
+    depth, ones = above.shape[1] - 1, np.ones(len(above))
+    for parent, child in itertools.pairwise(kept):
+        tables.out(column, parent, tables.flows.index(Flow(column, parent, child, "out")), ones)
+        tables.into(column, child, tables.flows.index(Flow(column, parent, child, "in")), ones)
+    apart, joined = above[:, kept[-1]], above[:, depth] // above[:, kept[-1]]
+    tables.out(column, kept[-1], -1, _fed(problem, rules, column, apart, joined))
 
-    def __init__(self, n: int, depth: int, flows: int) -> None:
-        self.values = np.zeros((n, len(ROLES), depth, flows + 1))
 
-    def add(self, column: int, level: int, flow: int, elements: Floats) -> None:
-        """Add elements that go with the multiplier of a flow; flow -1: with none."""
-        self.values[:, column, level, flow] += elements
+def _fed(problem: Problem, rules: Conventions, column: int, apart: Ints, joined: Ints) -> Floats:
+    """Count the elements of a tensor with windows that feed the MACs, over all steps.
+
+    Args:
+        problem: The operator.
+        rules: Boxes or sets.
+        column: Place of the tensor.
+        apart: Spatial factors above the level that feeds the MACs; (n_choices, dims).
+        joined: Those below it; loops inside them are taken to be spatial alone.
+    """
+    operand = problem.operands[ROLES[column]]
+    names = list(problem.sizes)
+    total = np.ones(len(apart))
+    for place, (dim, size) in enumerate(problem.sizes.items()):
+        if dim in operand.dims:
+            total *= size
+        elif dim not in operand.indexed:
+            total *= size / joined[:, place]
+    for window in operand.windows:
+        total *= _window_fed(
+            problem, rules, operand, window.dims, [names.index(dim) for dim in window.dims], apart, joined
+        )
+    return total
+
+
+def _window_fed(
+    problem: Problem,
+    rules: Conventions,
+    operand: Operand,
+    dims: tuple[str, ...],
+    places: list[int],
+    apart: Ints,
+    joined: Ints,
+) -> Floats:
+    window = next(item for item in operand.windows if item.dims == dims)
+    sizes = [problem.sizes[dim] for dim in dims]
+    loops = [
+        AxisLoop(at, size // apart[:, place], "apart")
+        for at, (size, place) in enumerate(zip(sizes, places, strict=True))
+    ]
+    loops += [AxisLoop(at, joined[:, place], "temporal") for at, place in enumerate(places)]
+    loops += [AxisLoop(at, np.ones(len(apart), dtype=np.int64), "joined") for at in range(len(places))]
+    exact = rules.exact_windows or operand.role != "I"
+    return window_sums(window, sizes, loops, len(apart), exact, False).new[-1].astype(np.float64)
 
 
 def _priced(
-    problem: Problem,
-    accelerator: Accelerator,
-    rules: Conventions,
-    flows: tuple[Flow, ...],
-    above: Ints,
-    steps: Floats,
-    out: _Table,
-    into: _Table,
+    problem: Problem, accelerator: Accelerator, rules: Conventions, tables: _Tables, above: Ints, steps: Floats
 ) -> Forms:
     """Turn elements into words, and these into energy and cycles."""
-    n = len(above)
+    n, flows = len(above), tables.flows
     energy = np.zeros((n, len(flows) + 1))
-    energy[:, -1] = problem.macs * accelerator.mac_j
+    energy[:, -1] = problem.macs * accelerator.mac_j + problem.extra_values * accelerator.levels[0].read_j
     names: list[str] = []
     rows: list[Floats] = []
     used = above.prod(axis=2)
     for place, level in enumerate(accelerator.levels):
         width = element_words(problem, level, rules)
-        reads = np.einsum("nrf,r->nf", out.values[:, :, place], width)
-        writes = np.einsum("nrf,r->nf", into.values[:, :, place], width)
+        reads, writes = (np.einsum("nrf,r->nf", tables.values[side, :, :, place], width) for side in (0, 1))
         energy += reads * level.read_j + writes * level.write_j
+        if place == 0:
+            reads[:, -1] += problem.extra_values
         for words, per_cycle, name in (
             (reads, level.read_words_per_cycle, "read"),
             (writes, level.write_words_per_cycle, "write"),
@@ -157,4 +244,5 @@ def _priced(
         ports[:, :, -1],
         ports[:, :, :-1],
         steps / accelerator.macs_per_cycle,
+        accelerator.static_w / accelerator.clock_hz,
     )
