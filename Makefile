@@ -65,8 +65,8 @@ format: .venv-dev/.stamp ## Format the code and sort the imports
 bench: .venv-dev/.stamp ## Time our own code, one process
 	$(DEV)/python -m pytest tests/bench -m bench --benchmark-enable
 
-fuzz: .venv-dev/.stamp ## Load ten thousand mutated ONNX files
-	$(DEV)/python -m pytest tests/fuzz -m fuzz
+fuzz: .venv-dev/.stamp ## Load ten thousand mutated ONNX files (FUZZ_SEED, FUZZ_FILES)
+	$(DEV)/python -m pytest tests/fuzz -m fuzz -s
 
 clean: ## Remove environments, caches and what the demo wrote
 	rm -rf .venv .venv-dev build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks reports/demo

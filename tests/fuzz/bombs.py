@@ -98,7 +98,9 @@ def gigantic_window(model: onnx.ModelProto, rng: np.random.Generator) -> None:
     """Slide a window over an input of any size, with any stride, dilation and padding."""
     item = model.graph.input.add()
     item.CopyFrom(
-        helper.make_tensor_value_info("bomb_x", 1, [1, 2, int(pick(rng, HUGE)), int(pick(rng, (3, 3, 64, *HUGE)))])
+        helper.make_tensor_value_info(
+            "bomb_x", 1, [1, 2, int(pick(rng, (7, 64, *HUGE))), int(pick(rng, (3, 3, 64, *HUGE)))]
+        )
     )
     values: dict[str, Any] = {
         "kernel_shape": [int(pick(rng, (1, 3, *EXTREMES))) for _ in range(2)],
@@ -163,23 +165,18 @@ def many_digits(model: onnx.ModelProto, rng: np.random.Generator) -> None:
             (edge,) = _append(model, "Transpose", [edge], {})
 
 
+_EQUATIONS = (
+    "ij,jk->ik", "ij,kj->ik", "...ij,...jk", "i->" + "i" * 70, "abcdefgh,ijklmnop->abcdefghijklmnop", "", ",,,",
+    "ii->i", "ii", "é->é", "a" * 5000, "i->i", "ij->", "bij,bjk->bik", "abc,cde->abde",
+)  # fmt: skip
+
+
 def einsum(model: onnx.ModelProto, rng: np.random.Generator) -> None:
-    equation = pick(
-        rng,
-        (
-            "ij,jk->ik",
-            "...ij,...jk",
-            "i->" + "i" * 70,
-            "abcdefgh,ijklmnop->abcdefghijklmnop",
-            "",
-            ",,,",
-            "ii",
-            "é->é",
-            "a" * 5000,
-        ),
-    )
+    """Contract tensors that are gigantic, many, or not those of the equation."""
+    equation = str(pick(rng, _EQUATIONS))
+    rank = len(equation.partition(",")[0].partition("-")[0]) if rng.integers(4) else int(rng.integers(1, 9))
     item = model.graph.input.add()
-    item.CopyFrom(helper.make_tensor_value_info("bomb_e", 1, [_extent(rng) for _ in range(int(rng.integers(1, 9)))]))
+    item.CopyFrom(helper.make_tensor_value_info("bomb_e", 1, [_extent(rng)] * min(rank, 100)))
     _append(model, "Einsum", ["bomb_e"] * int(pick(rng, (1, 2, 2, 30))), {}, equation=equation)
 
 
@@ -189,13 +186,8 @@ def deep_branches(model: onnx.ModelProto, rng: np.random.Generator) -> None:
         [helper.make_node("Neg", [_first_edge(model)], ["o"])], "b", [], [onnx.ValueInfoProto(name="o")]
     )
     for _ in range(int(pick(rng, (3, 20, 28, 30)))):  # `cases` nests deeper, in bytes: a message cannot be built so
-        node = helper.make_node(
-            "If",
-            ["bomb_flag"],
-            ["o"],
-            then_branch=body,
-            else_branch=body if rng.integers(8) == 0 else helper.make_graph([], "e", [], []),
-        )
+        other = helper.make_graph([helper.make_node("Exp", [_first_edge(model)], ["o"])], "e", [], list(body.output))
+        node = helper.make_node("If", ["bomb_flag"], ["o"], then_branch=body, else_branch=other)
         if len(node.SerializeToString()) > 300_000:
             break
         body = helper.make_graph([node], "b", [], [onnx.ValueInfoProto(name="o")])
