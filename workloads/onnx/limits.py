@@ -41,8 +41,8 @@ MAX_DEPTH = 50
 MAX_FILE_BYTES = 2**31 - 1
 """Size of one message of Protocol buffers; larger models keep their weights in external data [B]."""
 
-MAX_ADDED = 15_000
-"""Nodes that may be visited beside those of the file: 100 layers of 150 nodes, inlined. Functions add some, and loops
+MAX_ADDED = 12_000
+"""Nodes that may be visited beside those of the file: 100 layers of 120 nodes, inlined. Functions add some, and loops
 whose shapes change from trip to trip. Two seconds on a slow machine."""
 
 MAX_ADDED_ASKED = 200_000
