@@ -136,6 +136,10 @@ def read(values: Mapping[str, Any]) -> Bert:
     count = "n_heads" if brief else "num_attention_heads"
     heads = c.heads(count)
     wide = _NAMES[kind].widen != ""
+    padding = c.whole("pad_token_id", 1) if kind in _COUNTING else None
+    positions = c.int("max_position_embeddings", 512)
+    if padding is not None and positions < padding + 2:
+        raise c.fault("max_position_embeddings", f"leaves no position: the first {padding + 1} are never used")
     return Bert(
         kind=kind,
         layers=_layers(c, kind),
@@ -144,9 +148,9 @@ def read(values: Mapping[str, Any]) -> Bert:
         heads=Heads(heads, heads, c.share(count, width, heads)),
         inner=c.int("hidden_dim" if brief else "intermediate_size"),
         vocabulary=c.int("vocab_size"),
-        positions=c.int("max_position_embeddings", 512),
+        positions=positions,
         types=0 if brief else c.int("type_vocab_size", 2),
-        padding=c.int("pad_token_id", 1) if kind in _COUNTING else None,
+        padding=padding,
         eps=1e-12 if brief else c.positive("layer_norm_eps", 1e-12),
         act=c.activation("activation" if brief else "hidden_act", "gelu_new" if kind == "albert" else "gelu"),
         head=c.head(bert_heads.HEADS, "Model"),
