@@ -1,4 +1,4 @@
-"""Damaged and hostile ONNX files end in a WorkloadError or in a workload, soon, in little memory, and open no other file.
+"""Damaged and hostile ONNX files end in a message or a workload, soon, in little memory, and open no other file.
 
 The default run loads a fixed corpus of a few hundred files, made from seeds; `make fuzz` loads ten thousand, from
 `FUZZ_SEED` on (0 by default; `FUZZ_FILES` says how many).

@@ -100,6 +100,7 @@ def walk_trip(
         WorkloadError: A node of the body cannot be described.
     """
     graph = body_of(node, "body")
+    load.visits -= 1  # a trip takes as long as a node
     inner, body = scope.inside(node, "body", mark), builder.inside(apart=True)
     body.mark = builder.mark + mark
     names = [inner.declare(item.name) for item in graph.input]
