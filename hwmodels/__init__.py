@@ -5,13 +5,15 @@ from hwmodels.costing import OperatorCost, breakdown, breakdown_records, evaluat
 from hwmodels.records import Citation, MemoryLevel
 from hwmodels.roofline import RooflineDevice
 from hwmodels.schema import DeviceSpec
-from hwmodels.specs import load, names, read_spec
+from hwmodels.spatial import Accelerator
+from hwmodels.specs import accelerators, load, names, read_spec
 from hwmodels.step import Device, Step
 from hwmodels.trends import project, refit
 from hwmodels.units import format_si, parse_quantity
 from hwmodels.writing import write_spec
 
 __all__ = [
+    "Accelerator",
     "Citation",
     "Cost",
     "Device",
@@ -20,6 +22,7 @@ __all__ = [
     "OperatorCost",
     "RooflineDevice",
     "Step",
+    "accelerators",
     "breakdown",
     "breakdown_records",
     "evaluate",

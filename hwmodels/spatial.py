@@ -183,6 +183,10 @@ class Accelerator:
         mac_j: Energy of one multiply-accumulate [J].
         macs_per_cycle: Per MAC instance.
         clock_hz: Clock [Hz].
+        operand_bits: Widest operand that the MACs take [bit]; None: any.
+        acc_bits: Width of its partial sums [bit]; None: the operator's.
+        vendor: Maker.
+        process: What its energies are for: "45 nm".
         static_w: Power that flows whatever runs [W].
         conventions: How its traffic is counted unless a caller says otherwise.
         sources: Citation of each group of numbers.
@@ -193,9 +197,18 @@ class Accelerator:
     mac_j: float
     macs_per_cycle: float = 1.0
     clock_hz: float = 1e9
+    operand_bits: int | None = None
+    acc_bits: int | None = None
+    vendor: str = ""
+    process: str = ""
     static_w: float = 0.0
     conventions: Conventions = SILICON
     sources: Mapping[str, Citation] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """What kind of device it is."""
+        return "spatial"
 
     @property
     def mac_instances(self) -> int:

@@ -1,49 +1,76 @@
-"""Devices as data: reading, checking and writing the TOML files of `specs/`.
-
-Every fault of a file names the file, the field, what was found and how to write it.
-"""
+"""Devices as data: the TOML files of `specs/` by name, and a user's own by path."""
 
 from __future__ import annotations
 
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar, overload
 
 from hwmodels.build import build_device
+from hwmodels.reading import read_toml, validated
 from hwmodels.roofline import RooflineDevice
 from hwmodels.schema import DeviceSpec
+from hwmodels.spatial import Accelerator
+from hwmodels.spatial_build import build_accelerator
+from hwmodels.spatial_schema import SpatialSpec
 from workloads.errors import SpecError, nearest
 
-__all__ = ["load", "names", "read_spec", "spec_text"]
+__all__ = ["accelerators", "load", "names", "read_spec", "spec_text"]
+
+D = TypeVar("D", RooflineDevice, Accelerator)
+
+SPATIAL = "spatial"
 
 
 def names() -> tuple[str, ...]:
-    """List the devices that come with the package, sorted.
+    """List the GPUs and CPUs that come with the package, sorted.
 
     Example:
         >>> "h100-sxm" in names()
         True
     """
-    found = (resources.files("hwmodels") / "specs").iterdir()
-    return tuple(sorted(item.name.removesuffix(".toml") for item in found if item.name.endswith(".toml")))
+    return tuple(name for name, kind in _kinds().items() if kind != SPATIAL)
 
 
-def load(name: str | os.PathLike[str], calibrated: bool = True) -> RooflineDevice:
+def accelerators() -> tuple[str, ...]:
+    """List the spatial accelerators that come with the package, sorted.
+
+    Example:
+        >>> accelerators()
+        ('eyeriss', 'gemmini')
+    """
+    return tuple(name for name, kind in _kinds().items() if kind == SPATIAL)
+
+
+@overload
+def load(name: Literal["eyeriss", "gemmini"], calibrated: bool = True) -> Accelerator: ...  # type: ignore[overload-overlap]  # a name says more than str
+
+
+@overload
+def load(name: str | os.PathLike[str], calibrated: bool = True) -> RooflineDevice: ...
+
+
+@overload
+def load(name: str | os.PathLike[str], calibrated: bool = True, *, kind: type[D]) -> D: ...
+
+
+def load(name: str | os.PathLike[str], calibrated: bool = True, *, kind: type[Any] | None = None) -> Any:
     """Load a device by name, by alias, or from a TOML file.
+
+    A type checker takes any name but those of `accelerators()` for a GPU or CPU unless `kind` says what it is.
 
     Args:
         name: "h100-sxm", another spelling ("h100_sxm_80gb"), or the path of a TOML file.
         calibrated: Attach the calibration of the device. None is shipped so far, so both answers are data-sheet
             ceilings.
+        kind: `RooflineDevice` or `Accelerator`: refuse the other one. Default: whatever it is.
 
     Raises:
-        SpecError: Unknown name, or a fault in the file.
+        SpecError: Unknown name, a fault in the file, or a device of another kind.
 
     Example:
         >>> load("H100-SXM5-80GB").name
@@ -51,12 +78,24 @@ def load(name: str | os.PathLike[str], calibrated: bool = True) -> RooflineDevic
         >>> load("h100-sx")
         Traceback (most recent call last):
         workloads.errors.SpecError: unknown device 'h100-sx'; nearest: h100-sxm...
+        >>> load("gemmini").mac_instances
+        256
     """
+    device = _loaded(name)
+    if kind is not None and not isinstance(device, kind):
+        wanted, fitting = (
+            ("a spatial accelerator", accelerators()) if kind is Accelerator else ("a GPU or CPU", names())
+        )
+        raise SpecError(f"{os.fspath(name)!r} is of kind {device.kind}; this needs {wanted}: {', '.join(fitting)}")
+    return device
+
+
+def _loaded(name: str | os.PathLike[str]) -> RooflineDevice | Accelerator:
     text = os.fspath(name)
     if text.endswith(".toml") or isinstance(name, os.PathLike):
         path = Path(text)
         if not path.is_file():
-            raise SpecError(f"no device file {text!r}; give an existing TOML file or one of: {', '.join(names())}")
+            raise SpecError(f"no device file {text!r}; give an existing TOML file or one of: {', '.join(_kinds())}")
         try:
             content = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
@@ -64,12 +103,12 @@ def load(name: str | os.PathLike[str], calibrated: bool = True) -> RooflineDevic
         return _from_text(content, text)
     known = _known_names()
     if _plain(text) not in known:
-        raise SpecError(f"unknown device {text!r}; {nearest(text, names())}; or give the path of a .toml file")
+        raise SpecError(f"unknown device {text!r}; {nearest(text, _kinds())}; or give the path of a .toml file")
     return _shipped(known[_plain(text)])
 
 
 def read_spec(text: str, origin: str) -> DeviceSpec:
-    """Read and check a device file.
+    """Read and check the file of a GPU or CPU.
 
     Args:
         text: TOML.
@@ -83,11 +122,7 @@ def read_spec(text: str, origin: str) -> DeviceSpec:
         Traceback (most recent call last):
         workloads.errors.SpecError: mine.toml: field title: missing; add it (specs/README.md shows every field)...
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{origin}: not valid TOML: {error}") from None
-    return _checked(data, origin)
+    return validated(read_toml(text, origin), DeviceSpec, origin)
 
 
 def _plain(name: str) -> str:
@@ -105,64 +140,29 @@ def spec_text(name: str) -> str:
 
 
 @lru_cache(maxsize=1)
+def _kinds() -> dict[str, str]:
+    """Give the kind of every device that comes with the package, sorted by name."""
+    found = (resources.files("hwmodels") / "specs").iterdir()
+    files = sorted(item.name.removesuffix(".toml") for item in found if item.name.endswith(".toml"))
+    return {name: tomllib.loads(spec_text(name))["kind"] for name in files}
+
+
+@lru_cache(maxsize=1)
 def _known_names() -> dict[str, str]:
     known: dict[str, str] = {}
-    for name in names():
+    for name in _kinds():
         for alias in (name, *tomllib.loads(spec_text(name)).get("aliases", ())):
             known[_plain(alias)] = name
     return known
 
 
 @lru_cache(maxsize=64)
-def _shipped(name: str) -> RooflineDevice:
+def _shipped(name: str) -> RooflineDevice | Accelerator:
     return _from_text(spec_text(name), f"hwmodels/specs/{name}.toml")
 
 
-def _from_text(text: str, origin: str) -> RooflineDevice:
-    return build_device(read_spec(text, origin), origin)
-
-
-def _checked(data: dict[str, Any], origin: str) -> DeviceSpec:
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(DeviceSpec).validate_python(data)
-    except ValidationError as error:
-        faults = [_explain(dict(fault)) for fault in error.errors(include_url=False)]
-        raise SpecError("\n".join(f"{origin}: {fault}" for fault in faults)) from None
-
-
-def _explain(fault: Mapping[str, Any]) -> str:
-    """Turn one of pydantic's faults into a sentence that says what to write."""
-    where = ".".join(str(part) for part in fault["loc"])
-    leaf = str(fault["loc"][-1]) if fault["loc"] else ""
-    match fault["type"]:
-        case "missing" | "blank_source" if leaf == "source":
-            return f'field {where}: no source; every table of numbers needs one: source = "author, title, table"'
-        case "missing" if leaf == "origin":
-            return f'field {where}: no origin; add origin = "read", "derived", "recalled", "assumption" or "measured"'
-        case "missing":
-            return f"field {where}: missing; add it (specs/README.md shows every field)"
-        case "unexpected_keyword_argument":
-            return f"field {where}: unknown key; {nearest(leaf, _keys_beside(fault['loc']))}"
-        case _:
-            return f"field {where}: {fault['msg']}"
-
-
-def _keys_beside(location: Iterable[str | int]) -> list[str]:
-    """List the keys that the schema has where an unknown one was found."""
-    schema: Any = DeviceSpec
-    for part in list(location)[:-1]:
-        if isinstance(part, str):
-            hint = next((entry.type for entry in fields(schema) if entry.name == part), "")
-            schema = _TABLES.get(re.sub(r"^list\[(.*)\]$|^(\w+) \| None$", r"\1\2", str(hint)), schema)
-    return [entry.name for entry in fields(schema)]
-
-
-def _tables() -> dict[str, Any]:
-    from hwmodels import schema
-
-    return {name: item for name, item in vars(schema).items() if isinstance(item, type) and is_dataclass(item)}
-
-
-_TABLES = _tables()
+def _from_text(text: str, origin: str) -> RooflineDevice | Accelerator:
+    data = read_toml(text, origin)
+    if data.get("kind") == SPATIAL:
+        return build_accelerator(validated(data, SpatialSpec, origin), origin)
+    return build_device(validated(data, DeviceSpec, origin), origin)

@@ -1,15 +1,23 @@
 """Mapping operators on spatial accelerators: what a mapping moves and costs, and how it is written."""
 
-from hwmodels.mapping.problem import Operand, Problem, Window, problem_of
+from hwmodels.mapping.problem import Operand, Problem, Window, narrowed, problem_of, problem_on
 from hwmodels.mapping.records import LevelMapping, Loop, Mapping, MappingBatch, Slot, Structure, from_factors
 from hwmodels.mapping.text import mapping_text, parse_mapping
 from hwmodels.mapping.traffic import Traffic, evaluate
+from hwmodels.spatial import REFERENCE, ROLES, SILICON, Accelerator, BufferLevel, Conventions, MeshAxis
 
 __all__ = [
+    "REFERENCE",
+    "ROLES",
+    "SILICON",
+    "Accelerator",
+    "BufferLevel",
+    "Conventions",
     "LevelMapping",
     "Loop",
     "Mapping",
     "MappingBatch",
+    "MeshAxis",
     "Operand",
     "Problem",
     "Slot",
@@ -19,6 +27,8 @@ __all__ = [
     "evaluate",
     "from_factors",
     "mapping_text",
+    "narrowed",
     "parse_mapping",
     "problem_of",
+    "problem_on",
 ]

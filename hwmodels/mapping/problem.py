@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hwmodels.spatial import ROLES, Role
+from hwmodels.spatial import ROLES, Accelerator, Conventions, Role
 from workloads.errors import MappingError
 from workloads.operator import Axis, Operator, Tensor, is_batch
 
-__all__ = ["Operand", "Problem", "Window", "problem_of"]
+__all__ = ["Operand", "Problem", "Window", "narrowed", "problem_of", "problem_on"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,41 @@ class Problem:
     def indexes(self, dim: str) -> frozenset[Role]:
         """Give the roles of the tensors that a dim indexes."""
         return frozenset(role for role, operand in self.operands.items() if dim in operand.indexed)
+
+
+def problem_on(operator: Operator, accelerator: Accelerator, rules: Conventions) -> Problem:
+    """Give an operator as the mapper sees it on an accelerator: windows by convention, partial sums as wide as there.
+
+    Raises:
+        MappingError: As `problem_of`; or counts are bit-true and an operand is wider than the array takes.
+    """
+    problem = problem_of(operator, rules.exact_windows)
+    if accelerator.acc_bits is not None:
+        problem = replace(problem, acc_bits=float(accelerator.acc_bits))
+    most = accelerator.operand_bits
+    wide = [tensor for tensor in operator.inputs[:2] if most is not None and tensor.bits > most]
+    if wide and rules.bit_true:
+        raise MappingError(
+            f"{operator.name}: {wide[0].name!r} has {wide[0].bits:g}-bit elements, {accelerator.name} takes "
+            f"at most {most}; quantize the model, or cost the operator as if it were: narrowed(operator, {most})"
+        )
+    return problem
+
+
+def narrowed(operator: Operator, bits: int) -> Operator:
+    """Give an operator with all elements at most so wide: what it would be if it were quantized.
+
+    Example:
+        >>> from hwmodels.mapping.cases import gemm_operator
+        >>> narrowed(gemm_operator("g", {"M": 2, "N": 3, "K": 4}), 4).inputs[0].bits
+        4
+    """
+
+    def narrow(tensor: Tensor) -> Tensor:
+        return tensor if tensor.bits <= bits else replace(tensor, bits=bits)
+
+    inputs, outputs = (tuple(map(narrow, tensors)) for tensors in (operator.inputs, operator.outputs))
+    return replace(operator, inputs=inputs, outputs=outputs)
 
 
 def problem_of(operator: Operator, exact_windows: bool = True) -> Problem:

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from hwmodels.mapping.checks import check_structure
 from hwmodels.mapping.counting import Counts, count_moves
 from hwmodels.mapping.pricing import Price, price_counts
-from hwmodels.mapping.problem import Problem, problem_of
+from hwmodels.mapping.problem import Problem, problem_on
 from hwmodels.mapping.records import Mapping, MappingBatch, Structure
 from hwmodels.spatial import ROLES, Accelerator, Conventions
 from workloads.errors import MappingError
@@ -141,7 +141,7 @@ def evaluate(
     """Count what mappings move, and what that costs.
 
     Args:
-        operator: A scalar product of two tensors (or what `problem_of` made of it with the same conventions).
+        operator: A scalar product of two tensors (or what `problem_on` made of it with the same conventions).
         accelerator: Where it runs.
         mappings: One, several, or a batch of one structure.
         conventions: What counts include; default: those of the accelerator.
@@ -154,7 +154,7 @@ def evaluate(
     Source: Parashar et al., Timeloop: A Systematic Approach to DNN Accelerator Evaluation, ISPASS 2019.
     """
     rules = accelerator.conventions if conventions is None else conventions
-    problem = operator if isinstance(operator, Problem) else problem_of(operator, rules.exact_windows)
+    problem = operator if isinstance(operator, Problem) else problem_on(operator, accelerator, rules)
     if isinstance(mappings, MappingBatch):
         return _evaluate_batch(problem, accelerator, mappings, rules, relaxed)
     each = [mappings] if isinstance(mappings, Mapping) else list(mappings)
