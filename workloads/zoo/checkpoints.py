@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from workloads.errors import WorkloadError
 from workloads.zoo.graph import Parameter
+from workloads.zoo.renames import Renamed
 
 __all__ = ["Checkpoint", "Values", "Weights", "values_of"]
 
@@ -34,11 +35,11 @@ def values_of(weights: Weights, *, seed: int = 0) -> Values:
         WorkloadError: No such file, or no safetensors in the folder.
     """
     if isinstance(weights, Mapping):
-        given = weights
+        given = Renamed(weights)
         return lambda item: np.asarray(item.make(given))
     if weights == "random":
         return lambda item: _random(item, seed)
-    checkpoint = Checkpoint(_files(Path(weights)))
+    checkpoint = Renamed(Checkpoint(_files(Path(weights))))
     return lambda item: np.asarray(item.make(checkpoint))
 
 
