@@ -20,7 +20,7 @@ from dse.report.tables import markdown_table
 from workloads import Workload, survey
 from workloads.onnx import load_onnx
 from workloads.survey import ARCHITECTURES, CLASSES, TITLES, Architecture, Cell, Count
-from workloads.zoo.build import architecture, generation
+from workloads.zoo import architecture, generation
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "tests" / "golden" / "reference" / "survey"

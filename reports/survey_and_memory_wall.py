@@ -26,7 +26,7 @@ from dse import plots
 from hwmodels import trends
 from workloads import format_code, survey
 from workloads.onnx import load_onnx
-from workloads.zoo.build import architecture, generation
+from workloads.zoo import architecture, generation
 
 FOLDER = Path(tempfile.mkdtemp())
 FP16 = format_code("fp16")

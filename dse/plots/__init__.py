@@ -1,6 +1,7 @@
 """Figures: rooflines, Pareto fronts, the survey's and the memory wall's. Drawn without a window, written by rename."""
 
 from dse.plots.fronts import pareto
+from dse.plots.lengths import intensity_over_length, normalized_latency
 from dse.plots.memory_wall import hardware_scaling, model_size_scaling, training_compute_scaling
 from dse.plots.rooflines import roofline
 from dse.plots.style import COLOURS, FILE_TYPES, axis_label, save_figure
@@ -8,8 +9,6 @@ from dse.plots.survey import (
     SURVEY_LENGTHS,
     SURVEY_MODELS,
     flops_breakdown,
-    intensity_over_length,
-    normalized_latency,
     op_class_bars,
     resnet_beside_bert,
     survey_counts,

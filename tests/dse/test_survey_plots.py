@@ -19,7 +19,7 @@ from hwmodels import trends
 from workloads import SpaceError, StoreError, survey
 from workloads.onnx import load_onnx
 from workloads.workload import Workload
-from workloads.zoo.build import architecture, generation
+from workloads.zoo import architecture, generation
 
 SCALING = Path(__file__).parents[1] / "golden" / "reference" / "survey" / "end_to_end_scaling.csv"
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"

@@ -21,7 +21,7 @@ from workloads.onnx import load_onnx
 from workloads.survey import ARCHITECTURES, DISCREPANCIES, LEAST_SQUARES, PRINTED, Count
 from workloads.survey.derivations import TABLES
 from workloads.survey.tiling import products_of_layer
-from workloads.zoo.build import architecture
+from workloads.zoo import architecture
 
 TESTS = Path(__file__).parent.parent
 FIXTURES = TESTS / "fixtures"
