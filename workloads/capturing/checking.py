@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TOLERANCE", "check_against_torch"]
 
+_SHOWN = 4
+"""Inputs whose shapes a message gives: a decoder has one per layer and more."""
+
 TOLERANCE: dict[str, float] = {"float64": 1e-5, "float32": 1e-5, "float16": 5e-3, "bfloat16": 4e-2}
 """Largest difference from torch, relative to the largest value of the output (and at least to 1): both compute the same
 sums in another order, so a few hundred units in the last place of the format are what may differ."""
@@ -51,7 +54,8 @@ def check_against_torch(
 
     with quiet(), torch.no_grad():
         wanted = flat(*inputs.values())
-    shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in inputs.items())
+    shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in list(inputs.items())[:_SHOWN])
+    shapes += ", ..." if len(inputs) > _SHOWN else ""
     got = _run(path, inputs, f"{where}: on {shapes}")
     worst = 0.0
     for name, want in zip(outputs, wanted, strict=True):
