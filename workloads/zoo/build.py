@@ -9,12 +9,12 @@ from typing import Any, Literal
 from workloads.errors import WorkloadError
 from workloads.onnx.loader import load_onnx
 from workloads.workload import Program, Workload
+from workloads.zoo.catalogue import published
 from workloads.zoo.config import read_config
 from workloads.zoo.contexts import strata
 from workloads.zoo.families import family_of
 from workloads.zoo.graph import GraphWriter, Parameter
 from workloads.zoo.phase import Phase, PhaseName
-from workloads.zoo.published import published
 
 __all__ = ["Source", "architecture", "generation", "graph", "parameter_count"]
 
