@@ -85,6 +85,28 @@ def test_a_checkpoint_of_something_else_is_refused_by_the_name_of_what_it_lacks(
     assert sorted(item.name for item in tmp_path.iterdir()) == ["hub"]
 
 
+MIXTURE = {
+    "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "vocab_size": 101, "num_experts_per_tok": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "auto", "further"),
+    [
+        ("mixtral", "MixtralForCausalLM", {"num_local_experts": 4}),
+        ("qwen3_moe", "Qwen3MoeForCausalLM", {"num_experts": 4, "moe_intermediate_size": 32, "head_dim": 12}),
+    ],
+)
+def test_experts_that_a_file_keeps_one_by_one_are_stacked(
+    tmp_path: Path, kind: str, auto: str, further: dict[str, Any]
+) -> None:
+    feeds = {"input_ids": IDS}
+    folder, wanted = saved(tmp_path, (kind, auto, {**MIXTURE, **further}, feeds, "logits"))
+    path = write_onnx(folder, tmp_path / "model.onnx", weights=folder, dtype="fp32", logits="all")
+    assert difference(results(path, feeds)["logits"], wanted) < 1e-5
+
+
 def test_norms_converted_from_tensorflow_are_found() -> None:
     renamed = Renamed({"bert.embeddings.LayerNorm.gamma": np.ones(3)})
     assert "embeddings.LayerNorm.weight" in renamed
