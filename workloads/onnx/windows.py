@@ -26,6 +26,7 @@ def windows(node: Node, extents: Sequence[int], kernel: Sequence[int]) -> tuple[
     dilations = node.ints("dilations", (1,) * rank)
     pads = node.ints("pads", (0,) * (2 * rank))
     mode = node.text("auto_pad", "NOTSET")
+    _check_steps(node, (*strides, *dilations, *kernel))
     sizes, axes = [], []
     for i in range(rank):
         reach = dilations[i] * (kernel[i] - 1) + 1
@@ -69,6 +70,7 @@ def transposed_windows(
     extra = node.ints("output_padding", (0,) * rank)
     wanted = node.ints("output_shape")[-rank:]
     mode = node.text("auto_pad", "NOTSET")
+    _check_steps(node, (*strides, *dilations, *kernel))
     sizes, axes = [], []
     for i in range(rank):
         whole = strides[i] * (extents[i] - 1) + extra[i] + dilations[i] * (kernel[i] - 1) + 1
@@ -87,3 +89,12 @@ def transposed_windows(
         sizes.append(size)
         axes.append(axis((strides[i], f"p{i}"), (dilations[i], f"r{i}"), offset=-before, extent=size))
     return sizes, axes
+
+
+def _check_steps(node: Node, steps: Sequence[int]) -> None:
+    """Refuse a stride, a dilation or a window that is not at least 1."""
+    if min(steps, default=1) < 1:
+        raise WorkloadError(
+            f"node {node.name!r} ({node.op_type}): strides, dilations and windows are at least 1, not {min(steps)}; "
+            "run onnx.checker on the model"
+        )
