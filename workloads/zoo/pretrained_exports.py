@@ -82,10 +82,14 @@ def _export_smollm2(path: Path) -> None:
 def _prefilled(module: Any, batch: int, past: int, new: int) -> dict[str, Any]:
     """Give a step over a cache that the model filled itself: drawn keys lead 30 trained layers far from their range."""
     import torch
+    from transformers import DynamicCache
 
     ids = torch.randint(1000, 40000, (batch, past + new), generator=torch.Generator().manual_seed(batch))
     with torch.no_grad():
-        cache = module(ids[:, :past], use_cache=True).past_key_values
+        filled = module(ids[:, :past], use_cache=True).past_key_values
+    cache = DynamicCache()  # a plain one: torch.export does not take the model's own
+    for index, layer in enumerate(filled.layers):
+        cache.update(layer.keys, layer.values, index)
     mask = torch.ones_like(ids)
     return {"input_ids": ids[:, past:], "attention_mask": mask, "past_key_values": cache, "use_cache": True}
 
