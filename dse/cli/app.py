@@ -11,6 +11,7 @@ import typer
 
 from dse.cli.compressing import compress
 from dse.cli.devices import devices
+from dse.cli.mapping import map_command
 from dse.cli.optimizing import optimize
 from dse.cli.profiling import profile
 from dse.cli.sweeping import sweep
@@ -58,6 +59,7 @@ app.command("profile")(profile)
 app.command("sweep")(sweep)
 app.command("optimize")(optimize)
 app.command("compress")(compress)
+app.command("map")(map_command)
 app.command("trends")(trends)
 app.command("zoo")(zoo)
 
