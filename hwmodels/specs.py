@@ -15,8 +15,6 @@ from hwmodels.reading import read_toml, validated
 from hwmodels.roofline import RooflineDevice
 from hwmodels.schema import DeviceSpec
 from hwmodels.spatial import Accelerator
-from hwmodels.spatial_build import build_accelerator
-from hwmodels.spatial_schema import SpatialSpec
 from workloads.errors import SpecError, nearest
 
 __all__ = ["accelerators", "load", "names", "read_spec", "spec_text"]
@@ -164,5 +162,8 @@ def _shipped(name: str) -> RooflineDevice | Accelerator:
 def _from_text(text: str, origin: str) -> RooflineDevice | Accelerator:
     data = read_toml(text, origin)
     if data.get("kind") == SPATIAL:
+        from hwmodels.spatial_build import build_accelerator  # a schema takes 30 ms to set up
+        from hwmodels.spatial_schema import SpatialSpec
+
         return build_accelerator(validated(data, SpatialSpec, origin), origin)
     return build_device(validated(data, DeviceSpec, origin), origin)
