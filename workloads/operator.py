@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from workloads.errors import WorkloadError
 from workloads.formats import Code, format_code
+from workloads.positions import distinct_positions
 
 __all__ = ["FREE_KINDS", "PATTERNS", "Axis", "Num", "Operator", "Role", "Tensor", "axis", "is_batch", "pattern_code"]
 
@@ -107,62 +107,16 @@ class Axis:
             rows = np.broadcast_arrays(*[np.asarray(-1 if bound is None else bound) for bound in bounds])
             unique, inverse = np.unique(np.stack(rows, axis=-1).reshape(-1, len(bounds)), axis=0, return_inverse=True)
             counts = [
-                _distinct(coefficients, tuple(int(v) for v in row[:-1]), self.offset, int(row[-1])) for row in unique
+                distinct_positions(coefficients, tuple(int(v) for v in row[:-1]), self.offset, int(row[-1]))
+                for row in unique
             ]
             return np.asarray(counts, dtype=float)[inverse.reshape(rows[0].shape)]
         extent = -1 if self.extent is None else int(self.extent)  # no batch here
-        return _distinct(coefficients, tuple(int(size) for size in sizes), self.offset, extent)
+        return distinct_positions(coefficients, tuple(int(size) for size in sizes), self.offset, extent)
 
     def length(self, dims: Mapping[str, Num]) -> Num:
         """Give the stored length of the axis: its extent, or what the whole nest reaches."""
         return self.footprint(dims) if self.extent is None else self.extent
-
-
-@lru_cache(maxsize=65536)
-def _distinct(coefficients: tuple[int, ...], sizes: tuple[int, ...], offset: int, extent: int) -> int:
-    """Count distinct values of offset + sum(c x i), clipped to [0, extent) unless extent < 0.
-
-    The longest term is a progression of any length; the others, a kernel's few positions, shift it.
-    """
-    if min(sizes) < 1:
-        return 0
-    terms = sorted((size, coefficient) for size, coefficient in zip(sizes, coefficients, strict=True) if coefficient)
-    length, step = terms.pop() if terms else (1, 1)
-    starts = _sums(terms, offset)
-    if step < 0:  # the same values from the other end
-        starts, step = {start + step * (length - 1) for start in starts}, -step
-    runs = []
-    for start in starts:  # in units of the step: a run of whole numbers within the class of one remainder
-        first, remainder = divmod(start, step)
-        last = first + length - 1
-        if extent >= 0:
-            first, last = max(first, 0), min(last, (extent - 1 - remainder) // step)
-        runs.append((remainder, first, last))
-    count, current, reached = 0, -1, 0
-    for remainder, first, last in sorted(runs):
-        if remainder != current:
-            current, reached = remainder, first
-        first = max(first, reached)
-        if last >= first:
-            count, reached = count + last - first + 1, last + 1
-    return count
-
-
-def _sums(terms: list[tuple[int, int]], offset: int) -> set[int]:
-    """Enumerate the distinct values of offset + sum(coefficient x i)."""
-    values = {offset}
-    for size, coefficient in terms:
-        if len(values) * size > _MAX_SHIFTS:
-            raise WorkloadError(
-                f"an axis of {' and '.join(f'{size:,}' for size, _ in terms)} positions beside its longest term is "
-                f"more than can be enumerated ({_MAX_SHIFTS:,}); no real window is so wide"
-            )
-        values = {value + coefficient * index for value in values for index in range(size)}
-    return values
-
-
-_MAX_SHIFTS = 1 << 16
-"""Shifted copies of an axis' longest term that are looked at one by one: thirty milliseconds."""
 
 
 def axis(*terms: str | tuple[int, str], offset: int = 0, extent: Num | None = None) -> Axis:

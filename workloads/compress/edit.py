@@ -38,6 +38,16 @@ def workload_of(model: onnx.ModelProto) -> Workload:
     return load_onnx(model, missing_weights="allow", **symbols)
 
 
+class _Nodes(dict[str, Any]):
+    """Nodes of the graph by name; those of its bodies and functions are not among them."""
+
+    def __missing__(self, name: str) -> Any:
+        raise TechniqueError(
+            f"node {name!r} stands in the body of an If, Loop or Scan, or in a function; techniques edit the graph "
+            "itself: inline functions first (onnx.inliner), and export without control flow"
+        )
+
+
 class ModelEditor:
     """A private copy of a model while a technique edits it.
 
@@ -51,7 +61,7 @@ class ModelEditor:
         self.model.CopyFrom(model)
         self._refuse_missing_data()
         self.initializers = {tensor.name: tensor for tensor in self.model.graph.initializer}
-        self.nodes = dict(named_nodes(self.model))
+        self.nodes = _Nodes(named_nodes(self.model))
         self.position = {name: index for index, name in enumerate(self.nodes)}
         self._index = {id(node): index for index, node in enumerate(self.nodes.values())}
         self._producers = {output: node for node in self.nodes.values() for output in node.output if output}

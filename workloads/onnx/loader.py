@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from workloads.errors import WorkloadError, nearest
+from workloads.errors import WorkloadError
 from workloads.onnx.binding import GraphInput, bind_dims
 from workloads.onnx.bodies import store
 from workloads.onnx.branches import if_
@@ -22,7 +20,7 @@ from workloads.onnx.loops import loop, scan
 from workloads.onnx.registry import Handler
 from workloads.onnx.scope import Scope
 from workloads.onnx.sequences import SEQUENCES
-from workloads.onnx.state import CALL, Load, Special
+from workloads.onnx.state import CALL, Load, Special, chances, counts
 from workloads.onnx.walking import walk
 from workloads.workload import Program, Workload
 
@@ -126,21 +124,7 @@ def load_program(
     options = _Options(
         extra_ops or {}, frozenset(free_ops), missing_weights == "allow", weights == "measure", structure
     )
-    return _loaded(source, options, bind, _chances(probabilities or {}), _counts(trips or {}), apart=True)
-
-
-def _chances(probabilities: Mapping[str, float]) -> Mapping[str, float]:
-    for name, value in probabilities.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
-            raise WorkloadError(f"probability of {name!r} is {value!r}; give a number from 0 to 1")
-    return {name: float(value) for name, value in probabilities.items()}
-
-
-def _counts(trips: Mapping[str, float]) -> Mapping[str, float]:
-    for name, value in trips.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
-            raise WorkloadError(f"trips of {name!r} are {value!r}; give a number of at least 0")
-    return {name: float(value) for name, value in trips.items()}
+    return _loaded(source, options, bind, chances(probabilities or {}), counts(trips or {}), apart=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +155,7 @@ def _loaded(
         load = _begun(model, name, contents.node_count(), options, probabilities or {}, trips or {}, apart)
         builder = _filled(model, inputs, sizes, folder)
         walk(model.graph.node, builder, Scope(), load)
-        _refuse_undecided(load)
+        load.refuse_undecided()
         load.refuse_unknown()
         program = assembled(
             Path(name).stem if folder is not None else name,
@@ -231,12 +215,14 @@ def _filled(
 
 def _finishing(model: onnx.ModelProto, folder: Path | None, options: _Options) -> Callable[[Workload], Workload]:
     """Give what is done to every workload after the walk."""
+    measured: Any = None
+    if options.measure:
+        from workloads.onnx.measured import measure_weights, with_measured_weights
+
+        measured = measure_weights(model, folder, missing=options.allow_missing)
 
     def finish(workload: Workload) -> Workload:
-        if options.measure:
-            from workloads.onnx.measured import measure_weights, with_measured_weights
-
-            measured = measure_weights(model, folder, missing=options.allow_missing)
+        if measured is not None:
             workload = with_measured_weights(workload, measured)
         if not options.structure:
             return workload
@@ -245,34 +231,6 @@ def _finishing(model: onnx.ModelProto, folder: Path | None, options: _Options) -
         return annotate(workload)
 
     return finish
-
-
-def _refuse_undecided(load: Load) -> None:
-    """Raise one error that lists all nodes that need a probability or trips, and all options that nothing needs.
-
-    Raises:
-        WorkloadError: There are some.
-    """
-    for what, op_type, names in (("probabilities", "If", load.probabilities), ("trips", "Loop", load.trips)):
-        known = [path for path, kind in load.used.items() if kind == op_type]
-        for name in names:
-            if name not in known:
-                raise WorkloadError(
-                    f"{load.model}: {what} name {name!r}, which is no {op_type} whose runs depend on run-time data; "
-                    f"{nearest(name, known)}"
-                )
-    if load.undecided:
-        listed = ", ".join(f"{kind} {path!r}" for path, kind in load.undecided.items())
-        chances = {path: 0.5 for path, kind in load.undecided.items() if kind == "If"}
-        counts = {path: 8 for path in load.undecided if path not in chances}
-        given = "".join(
-            f", {name}={example!r}" for name, example in (("probabilities", chances), ("trips", counts)) if example
-        )
-        flags = [f"--probability {path}=0.5" for path in chances] + [f"--trips {path}=8" for path in counts]
-        raise WorkloadError(
-            f"{load.model}: what runs depends on run-time data at {listed}. Say how often in the mean, for example "
-            f"workloads.load_program(source{given}), or {' '.join(flags)} on the command line"
-        )
 
 
 def _graph_inputs(model: onnx.ModelProto, name: str) -> list[GraphInput]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING
 
-from workloads.errors import WorkloadError
+from workloads.errors import WorkloadError, nearest
 from workloads.onnx.builder import Builder, Node
 from workloads.onnx.limits import MAX_KEPT_BYTES
 from workloads.onnx.registry import Handler, refusal
@@ -15,11 +17,35 @@ from workloads.onnx.scope import Scope
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["CALL", "BudgetError", "Load", "Part", "Special"]
+__all__ = ["CALL", "BudgetError", "Load", "Part", "Special", "chances", "counts"]
 
 
 class BudgetError(WorkloadError):
     """Loops ask for more nodes than may be visited."""
+
+
+def chances(probabilities: Mapping[str, float]) -> Mapping[str, float]:
+    """Check probabilities by If node.
+
+    Raises:
+        WorkloadError: One is none.
+    """
+    for name, value in probabilities.items():
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+            raise WorkloadError(f"probability of {name!r} is {value!r}; give a number from 0 to 1")
+    return {name: float(value) for name, value in probabilities.items()}
+
+
+def counts(trips: Mapping[str, float]) -> Mapping[str, float]:
+    """Check expected trips by Loop node.
+
+    Raises:
+        WorkloadError: One is negative, infinite, or no number.
+    """
+    for name, value in trips.items():
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
+            raise WorkloadError(f"trips of {name!r} are {value!r}; give a number of at least 0")
+    return {name: float(value) for name, value in trips.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +118,33 @@ class Load:
     def forget(self, found: tuple[dict[str, str], dict[str, str]]) -> None:
         """Forget what was found since, in a walk whose result is not used."""
         self.undecided, self.unknown = found
+
+    def refuse_undecided(self) -> None:
+        """Raise one error that lists all nodes that need a probability or trips, and all options that nothing needs.
+
+        Raises:
+            WorkloadError: There are some.
+        """
+        for what, op_type, names in (("probabilities", "If", self.probabilities), ("trips", "Loop", self.trips)):
+            known = [path for path, kind in self.used.items() if kind == op_type]
+            for name in names:
+                if name not in known:
+                    raise WorkloadError(
+                        f"{self.model}: {what} name {name!r}, which is no {op_type} whose runs depend on run-time "
+                        f"data; {nearest(name, known)}"
+                    )
+        if self.undecided:
+            listed = ", ".join(f"{kind} {path!r}" for path, kind in self.undecided.items())
+            chances = {path: 0.5 for path, kind in self.undecided.items() if kind == "If"}
+            counts = {path: 8 for path in self.undecided if path not in chances}
+            given = "".join(
+                f", {name}={example!r}" for name, example in (("probabilities", chances), ("trips", counts)) if example
+            )
+            flags = [f"--probability {path}=0.5" for path in chances] + [f"--trips {path}=8" for path in counts]
+            raise WorkloadError(
+                f"{self.model}: what runs depends on run-time data at {listed}. Say how often in the mean, for example "
+                f"workloads.load_program(source{given}), or {' '.join(flags)} on the command line"
+            )
 
     def refuse_unknown(self) -> None:
         """Raise one error that lists all nodes without a handler.
