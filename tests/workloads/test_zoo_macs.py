@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from workloads import Workload, load_onnx
+from workloads import Workload, compress, load_onnx
 from workloads.structure import find_attention, find_ffn
 from workloads.zoo import architecture, published, write_onnx
 from workloads.zoo.families import family_of
@@ -246,3 +246,32 @@ def test_between_reduce_and_recover_attention_costs_a_quarter() -> None:
     inside, outside = macs[reduce:recover], macs[:reduce] + macs[recover:]
     assert set(inside) == {2 * (STEPS // 2) ** 2 * 144}
     assert set(outside) == {4 * inside[0]}
+
+
+def products_of(work: Workload, layer: int) -> list[str]:
+    """List the parts of one layer that multiply, in order."""
+    names = (op.block for op in work if op.kind in ("matmul", "conv"))
+    return [name.removeprefix(f"layer.{layer}.") for name in names if name.startswith(f"layer.{layer}.")]
+
+
+ATTENTION = ["attn.q", "attn.k", "attn.v", "attn.inner.0", "attn.inner.1", "attn.scores", "attn.context", "attn.out"]
+CONVOLUTION = ["conv.0", "conv.1", "conv.2"]
+FIRST, SECOND = ["ffn.up", "ffn.down"], ["ffn2.up", "ffn2.down"]
+
+
+@pytest.mark.parametrize("layer", [0, 7, 15])
+def test_every_product_of_a_conformer_block_is_named_within_its_layer(layer: int) -> None:
+    work = architecture("conformer-ctc-s", seq=400)
+    assert products_of(work, layer) == [*FIRST, *ATTENTION, *CONVOLUTION, *SECOND]
+
+
+@pytest.mark.parametrize("layer", [0, 5, 14])
+def test_every_product_of_a_squeezeformer_block_is_named_within_its_layer(layer: int) -> None:
+    work = architecture("squeezeformer-xs", seq=400)
+    assert products_of(work, layer) == [*ATTENTION, *FIRST, *CONVOLUTION, *SECOND]
+
+
+@pytest.mark.parametrize("name", ["conformer-ctc-s", "squeezeformer-xs", "t5-small", "whisper-tiny", "vit-b16"])
+def test_what_can_be_quantized_has_a_block_of_its_own(name: str) -> None:
+    targets = compress.quantizable(architecture(name, seq=400) if "former" in name else architecture(name))
+    assert len({op.block for op in targets}) == len(targets)

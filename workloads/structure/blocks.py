@@ -35,9 +35,9 @@ def _anchors(workload: Workload) -> dict[str, str]:
     blocks: dict[int, int] = {}
     order = {op.name: position for position, op in enumerate(workload.operators)}
     starts = []
-    for index, attention in enumerate(find_attention(workload)):
-        layer = f"layer.{index}.attn"
-        starts.append((order[attention.softmax], index))
+    for number, attention in enumerate(find_attention(workload)):
+        layer = f"layer.{number}.attn"
+        starts.append(order[attention.softmax])
         if attention.query and attention.query == attention.key == attention.value:
             anchors[attention.query] = f"{layer}.qkv"
         else:
@@ -52,14 +52,13 @@ def _anchors(workload: Workload) -> dict[str, str]:
             anchors.setdefault(attention.output, f"{layer}.out")
     if not starts:
         return {}
-    positions = [position for position, _ in starts]
-    for block in find_ffn(workload):
-        before = bisect_left(positions, order[block.down])  # attentions come in order
-        if not before or block.down in anchors:
+    found = find_ffn(workload)
+    owners = _owners(starts, [order[block.down] for block in found])
+    for block, owner in zip(found, owners, strict=True):
+        if owner is None or block.down in anchors:
             continue
-        index = starts[before - 1][1]
-        blocks[index] = blocks.get(index, 0) + 1
-        layer = f"layer.{index}.ffn{blocks[index] if blocks[index] > 1 else ''}"
+        blocks[owner] = blocks.get(owner, 0) + 1
+        layer = f"layer.{owner}.ffn{blocks[owner] if blocks[owner] > 1 else ''}"
         for number, name in enumerate(block.up):  # of a gated block the first goes through the activation function
             gate = number == 0 and len(block.up) > 1
             anchors.setdefault(name, f"{layer}.gate" if gate else f"{layer}.up")
@@ -68,23 +67,67 @@ def _anchors(workload: Workload) -> dict[str, str]:
     return anchors
 
 
+def _owners(attentions: list[int], downs: list[int]) -> list[int | None]:
+    """Say which layer each feed-forward block belongs to: that of the attention before it; None: there is none.
+
+    Where blocks stand before the first attention and every later attention has more than these before it, layers begin
+    with them (Conformer: half a feed-forward block before the attention, half after it).
+    """
+    before = [bisect_left(attentions, down) for down in downs]  # attentions come in order
+    leading = before.count(0)
+    counts = [before.count(number) for number in range(1, len(attentions))]
+    if not leading or not counts or min(counts) <= leading:
+        return [number - 1 if number else None for number in before]
+    owners: list[int | None] = []
+    for index, number in enumerate(before):
+        last = number < len(attentions) and before[index : index + leading + 1].count(number) <= leading
+        owners.append(number if last else number - 1)
+    return owners
+
+
 def _outside(workload: Workload, anchors: dict[str, str]) -> dict[str, str]:
-    """Name products and convolutions that belong to no layer."""
+    """Name products and convolutions that are no part of a layer's attention or feed-forward blocks.
+
+    What stands inside an attention (a product of positions, of a latent vector) belongs to it; a convolution and the
+    products next to it are a module of the layer; the rest (a router) is `between`.
+    """
     order = {op.name: position for position, op in enumerate(workload.operators)}
     positions = [order[name] for name in anchors]
     first, last = min(positions), max(positions)
     named: dict[str, str] = {}
     heads = 0
+    group: list[Operator] = []
+    layer = ""
+    numbers: dict[str, int] = {}
     for op in workload.operators:
-        if op.name in anchors or op.kind not in ("matmul", "conv"):
+        if op.name in anchors:
+            named |= _within(group, layer, anchors[op.name], numbers)
+            group, layer = [], anchors[op.name]
+        elif op.kind not in ("matmul", "conv"):
             continue
-        if order[op.name] < first:
+        elif order[op.name] < first:
             named[op.name] = "embed.patch" if op.kind == "conv" else "embed.projection"
         elif order[op.name] > last:
             named[op.name] = "head" if is_weighted(op) and heads == 0 else f"head.{heads}"
             heads += 1
         else:
-            named[op.name] = "between"
+            group.append(op)
+    return named
+
+
+def _within(group: list[Operator], above: str, below: str, numbers: dict[str, int]) -> dict[str, str]:
+    """Name the products and convolutions between two that have names; `numbers` counts those of each part."""
+    layer = ".".join(above.split(".")[:2])
+    if below.split(".")[:3] == above.split(".")[:3] and above.endswith((".q", ".k", ".v", ".qkv", ".scores")):
+        part = f"{layer}.attn.inner"
+    elif any(op.kind == "conv" for op in group):
+        part = f"{layer}.conv"
+    else:
+        return dict.fromkeys((op.name for op in group), "between")
+    named = {}
+    for op in group:
+        named[op.name] = f"{part}.{numbers.get(part, 0)}"
+        numbers[part] = numbers.get(part, 0) + 1
     return named
 
 
