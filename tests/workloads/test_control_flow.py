@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.workloads.flow_graphs import (
 )
 from tests.workloads.graphs import shapes_of
 from workloads import Choice, Program, Workload, WorkloadError, load_onnx, load_program, peak_bytes
+from workloads.onnx.scope import all_names
 
 X = np.ones((2, 4), np.float32)
 MANY = np.iinfo(np.int64).max
@@ -279,6 +281,28 @@ def test_the_length_of_a_scan_is_a_symbol_like_any_other() -> None:
     assert load_onnx(scanned("steps"), steps=9).macs() == 9 * 2 * 2 * 4
 
 
+FLOWS: dict[str, tuple[onnx.ModelProto, dict[str, Any]]] = {
+    "a branch at random": (two_branches(), {"probabilities": {"choose": 0.5}}),
+    "a known branch": (two_branches(False), {}),
+    "a branch that is certain": (two_branches(), {"probabilities": {"choose": 1}}),
+    "a loop": (repeated(None), {"trips": {"loop": 2.0}}),
+    "a known loop": (repeated(3), {}),
+    "a loop that never runs": (repeated(0), {}),
+    "a growing loop": (decoding(3), {}),
+    "a scan": (scanned(), {}),
+}
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_every_node_of_every_body_is_accounted_for(name: str) -> None:
+    model, options = FLOWS[name]
+    expected = set(all_names(model.graph.node, ""))
+    works: list[Workload | Program] = [load_program(model, **options)]
+    works += [] if options else [load_onnx(model)]
+    for work in works:
+        assert {re.sub(r"\[\d+\]", "", node) for node in nodes_of(work)} == expected
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # What is missing or wrong
 
@@ -417,6 +441,18 @@ def replace_fusion(device: hwmodels.RooflineDevice) -> hwmodels.RooflineDevice:
     from dataclasses import replace
 
     return replace(device, fuses=())
+
+
+def test_the_peak_of_a_loop_counts_what_it_collects_and_what_its_body_borrows() -> None:
+    """Before the loop: x and a cache of three rows. In trip t: the cache of 3 + t rows, grown and transposed copies."""
+    program = load_program(decoding(), trips={"d": 6})
+    for trip, (_, part) in enumerate(program.parts[1:]):
+        assert part.held == {"x": 16, "contexts": 6 * 16}
+        rows = 3 + trip
+        caches = 16 * (rows + 1) * 2  # the grown cache, and its transposition while it is made
+        assert peak_bytes(part) >= sum(part.held.values()) + caches
+        assert peak_bytes(part) <= sum(part.held.values()) + caches + 16 * rows + 64
+    assert peak_bytes(program) == peak_bytes(program.parts[-1][1])
 
 
 def test_scenarios_are_the_distribution_of_what_runs() -> None:

@@ -134,7 +134,8 @@ def all_names(nodes: Iterable[onnx.NodeProto], prefix: str) -> Iterator[str]:
         for attribute in proto.attribute:
             if attribute.type in _GRAPHS:
                 for body in (attribute.g, *attribute.graphs):
-                    yield from all_names(body.node, f"{name}/{attribute.name}/")
+                    part = str(attribute.name).removesuffix("_branch")
+                    yield from all_names(body.node, f"{name}/{part}/")
 
 
 def node_of(proto: onnx.NodeProto, name: str, scope: Scope) -> Node:

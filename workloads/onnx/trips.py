@@ -24,7 +24,7 @@ from workloads.onnx.bodies import (
 )
 from workloads.onnx.builder import INT64, Builder, Node, Value
 from workloads.onnx.limits import MAX_EXECUTIONS, check_shape
-from workloads.onnx.scope import Scope
+from workloads.onnx.scope import Scope, all_names
 from workloads.onnx.state import Load, Part
 from workloads.onnx.walking import walk
 from workloads.operator import Tensor
@@ -134,7 +134,7 @@ def skip(node: Node, states: Sequence[Value], once: Trip | None, builder: Builde
     Raises:
         WorkloadError: The shape of a scan is not known.
     """
-    builder.folded.append(node.name)
+    builder.folded.extend((node.name, *all_names(body_of(node, "body").node, f"{node.name}/body/")))
     _put_scans(node, [once] if once is not None else [], len(states), 0, builder)
     publish(node, [state.name for state in states], builder)
 
