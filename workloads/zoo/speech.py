@@ -100,13 +100,13 @@ def _shifted(g: GraphWriter, x: str) -> str:
 
     Source: Dai et al. 2019, arXiv 1901.02860, appendix B.
     """
-    rows = g.node("Shape", x, start=2, end=3)
+    steps = g.node("Shape", x, start=2, end=3)
     padded = g.node("Pad", x, g.constant([0, 0, 0, 1, 0, 0, 0, 0]))
-    turned = g.node("Concat", g.node("Shape", x, start=0, end=2), g.constant([-1]), rows, axis=0)
-    tall = g.node("Reshape", padded, turned)
-    tall = g.node("Slice", tall, g.constant([1]), g.constant([np.iinfo(np.int64).max]), g.constant([2]))
-    wide = g.node("Reshape", tall, g.node("Shape", x))
-    return g.node("Slice", wide, g.constant([0]), rows, g.constant([3]))
+    flat = g.node("Reshape", padded, g.constant([0, 0, -1]))
+    rest = g.node("Slice", flat, steps, g.constant([np.iinfo(np.int64).max]), g.constant([2]))
+    shape = g.node("Concat", g.constant([0, 0]), steps, g.constant([-1]), axis=0)
+    wide = g.node("Reshape", rest, shape)
+    return g.node("Slice", wide, g.constant([0]), steps, g.constant([3]))
 
 
 def pointwise(g: GraphWriter, x: str, name: str, n_in: int, n_out: int) -> str:
