@@ -6,9 +6,11 @@ outside in between. Its op types, counted, name what it computes.
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from workloads.opcounts import ACTIVATIONS, NORMS
 from workloads.operator import Operator, Tensor
@@ -70,7 +72,12 @@ CHAINS: tuple[Chain, ...] = (
     _chain("Softmax", "softmax", "Exp", "ReduceMax Sub Exp ReduceSum Div", 5.0),
 )
 _BY_MEMBERS = {(chain.anchor, chain.members): chain for chain in CHAINS}
-_ANCHORS = {chain.anchor for chain in CHAINS}
+_ANCHORS = frozenset(chain.anchor for chain in CHAINS)
+# How many operators of each type a chain around an anchor has at most.
+_MOST: dict[str, Counter[str]] = {
+    anchor: reduce(operator.or_, [Counter(dict(chain.members)) for chain in CHAINS if chain.anchor == anchor])
+    for anchor in _ANCHORS
+}
 _REGION_KINDS = {"elementwise", "activation", "reduce"}
 _LONGEST = max(sum(count for _, count in chain.members) for chain in CHAINS)
 
@@ -112,17 +119,19 @@ def _largest_region(
     outputs: set[str],
 ) -> tuple[Chain, list[Operator], str] | None:
     """Find the longest known chain around an anchor: (chain, operators in order, source tensor)."""
-    sources = _ancestors(anchor, producers)
+    most = _MOST[anchor.op_type]
+    sources = _ancestors(anchor, producers, most)
     largest: tuple[Chain, list[Operator], str] | None = None  # a LayerNorm without shift holds a whole RMSNorm
-    for end in reversed(_descendants(anchor, consumers)):
+    for end in reversed(_descendants(anchor, consumers, most)):
         for source in sources:
-            region = _region(end, source, producers)
-            if region is None or anchor.name not in {op.name for op in region}:
+            found = _region(end, source, producers, most)
+            if found is None or anchor.name not in found:
                 continue
-            members = tuple(sorted(Counter(op.op_type for op in region).items()))
+            members = tuple(sorted(Counter(op.op_type for op in found.values()).items()))
             chain = _BY_MEMBERS.get((anchor.op_type, members))
-            if chain is None or (largest is not None and len(region) <= len(largest[1])):
+            if chain is None or (largest is not None and len(found) <= len(largest[1])):
                 continue
+            region = _in_order(found.values(), end)
             if _computes(chain, region, source) and _closed(region, consumers, outputs):
                 largest = (chain, region, source)
     return largest
@@ -138,36 +147,44 @@ def _activations(op: Operator) -> list[str]:
     return [tensor.name for tensor in op.inputs if tensor.role != "weight"]
 
 
-def _ancestors(op: Operator, producers: Mapping[str, Operator]) -> list[str]:
-    """List activation tensors above an operator, nearest first, through element-wise and reducing operators."""
+def _ancestors(op: Operator, producers: Mapping[str, Operator], most: Mapping[str, int]) -> list[str]:
+    """List activation tensors above an operator, nearest first, through what a chain may hold besides it."""
     found = list(dict.fromkeys(_activations(op)))
     for name in found:
         above = producers.get(name)
-        if above is not None and above.kind in _REGION_KINDS and len(found) < _LONGEST:
+        if above is None or above.kind not in _REGION_KINDS or len(found) >= _LONGEST:
+            continue
+        if most.get(above.op_type, 0) > (above.op_type == op.op_type):
             found.extend(item for item in _activations(above) if item not in found)
     return found
 
 
-def _descendants(op: Operator, consumers: Mapping[str, list[Operator]]) -> list[Operator]:
-    """Follow the first reader downwards, as long as it is element-wise or reducing."""
-    chain = [op]
+def _descendants(op: Operator, consumers: Mapping[str, list[Operator]], most: Mapping[str, int]) -> list[Operator]:
+    """Follow the first reader downwards, as long as a chain may hold all that is passed."""
+    chain, left = [op], Counter(most)
+    left[op.op_type] -= 1
     while len(chain) < _LONGEST:
         readers = consumers.get(chain[-1].outputs[0].name, [])
-        if not readers or readers[0].kind not in _REGION_KINDS:
+        if not readers or readers[0].kind not in _REGION_KINDS or left[readers[0].op_type] < 1:
             break
+        left[readers[0].op_type] -= 1
         chain.append(readers[0])
     return chain
 
 
-def _region(end: Operator, source: str, producers: Mapping[str, Operator]) -> list[Operator] | None:
-    """Collect the operators between a tensor and an operator; None if anything else comes in."""
+def _region(
+    end: Operator, source: str, producers: Mapping[str, Operator], most: Mapping[str, int]
+) -> dict[str, Operator] | None:
+    """Collect the operators between a tensor and an operator; None if anything else, or too much, comes in."""
     region: dict[str, Operator] = {}
+    left = Counter(most)
     pending = [end]
     while pending:
         op = pending.pop()
         if op.name in region:
             continue
-        if op.kind not in _REGION_KINDS or len(region) >= _LONGEST:
+        left[op.op_type] -= 1
+        if op.kind not in _REGION_KINDS or left[op.op_type] < 0 or op.count != end.count:
             return None
         region[op.name] = op
         for name in _activations(op):
@@ -177,7 +194,7 @@ def _region(end: Operator, source: str, producers: Mapping[str, Operator]) -> li
             if above is None:
                 return None
             pending.append(above)
-    return _in_order(region.values(), end)
+    return region
 
 
 def _in_order(region: Iterable[Operator], end: Operator) -> list[Operator]:
