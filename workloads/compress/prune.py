@@ -63,7 +63,7 @@ def _head_groups(workload: Workload) -> dict[str, Group]:
                 "model with attention as [batch, heads, queries, keys]"
             )
         groups[scores.block.rpartition(".")[0]] = trace_group(workload, scores.name, batch[-1])
-    return groups
+    return _apart(groups)
 
 
 @lru_cache(maxsize=64)
@@ -74,7 +74,18 @@ def _neuron_groups(workload: Workload) -> dict[str, Group]:
         up = workload[block.up[0]]
         if up.block.startswith("layer.") and is_weighted(up):  # the neurons of experts stay: no two experts share any
             groups[up.block.rpartition(".")[0]] = trace_group(workload, up.name, "n")
-    return groups
+    return _apart(groups)
+
+
+def _apart(groups: Mapping[str, Group]) -> dict[str, Group]:
+    """Keep the first of blocks that share units: these go together (all layers of T5 add one bias per head)."""
+    kept: dict[str, Group] = {}
+    seen: set[tuple[str, str]] = set()
+    for block, group in groups.items():
+        if seen.isdisjoint(group.dims):
+            kept[block] = group
+        seen |= group.dims
+    return kept
 
 
 _FINDERS: dict[str, Finder] = {"PruneHeads": _head_groups, "PruneNeurons": _neuron_groups}
