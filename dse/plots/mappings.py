@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,9 @@ from workloads.operator import Operator
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["loop_nest", "traffic"]
+    from hwmodels.mapping.network import MappedNetwork
+
+__all__ = ["loop_nest", "network_traffic", "traffic"]
 
 TENSORS = dict(zip(ROLES, COLOURS[:3], strict=True))
 """Colour of a tensor: the same in every figure."""
@@ -191,3 +194,28 @@ def _draw_levels(
 
 def _micro(text: str) -> str:
     return re.sub(r"\bu(?=[A-Z])", "\N{MICRO SIGN}", text)
+
+
+def network_traffic(network: MappedNetwork, path: str | os.PathLike[str]) -> Path:
+    """Draw what all mapped operators of a network move and what that costs, level by level and tensor by tensor.
+
+    Args:
+        network: What was mapped.
+        path: .png, .svg or .pdf.
+
+    Returns:
+        The path.
+
+    Raises:
+        StoreError: The file type is unknown, or the file cannot be written.
+    """
+    items = network.operators
+    times = [item.executions for item in items]
+
+    def summed(name: str) -> Any:
+        return sum(n * getattr(item.cost, name) for n, item in zip(times, items, strict=True))
+
+    names = ("reads", "fills", "updates", "level_j", "mac_j", "other_j", "energy_j")
+    whole = replace(items[0].cost, **{name: summed(name) for name in names})
+    energy = _micro(si(whole.energy_j[0], "J"))
+    return traffic(whole, path, f"{network.name} on {network.accelerator.name}: {energy} in mapped operators")
