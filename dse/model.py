@@ -41,7 +41,7 @@ def device_of(name: str) -> hwmodels.RooflineDevice:
         from dse.measure.local import load_local
 
         return load_local()
-    return hwmodels.load(name)
+    return hwmodels.load(name, kind=hwmodels.RooflineDevice)
 
 
 @lru_cache(maxsize=256)

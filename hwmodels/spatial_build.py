@@ -28,7 +28,7 @@ def build_accelerator(spec: SpatialSpec, origin: str) -> Accelerator:
             f'{origin}: field level.0: the outermost level keeps ["W", "I", "O"] and has no capacity (DRAM): '
             "all tensors start or end there"
         )
-    _check_unique(origin, "level", [level.name for level in spec.level])
+    _check_unique(f"{origin}: field level", "level", [level.name for level in spec.level])
     clock = spec.array.clock
     return Accelerator(
         name=spec.name,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from hwmodels.limits import Count, Positive
 from hwmodels.schema import Table
 from hwmodels.units import Unit
 
@@ -26,7 +27,7 @@ class Array(Table):
 
     clock: Annotated[float, Unit("Hz")]
     per_flop: Annotated[float, Unit("J/FLOP")]
-    macs_per_cycle: float = 1.0
+    macs_per_cycle: Positive = 1.0
     operand: Annotated[float, Unit("bit")] | None = None
     accumulator: Annotated[float, Unit("bit")] | None = None
 
@@ -46,7 +47,7 @@ class Mesh:
     __pydantic_config__ = _CONFIG
 
     name: str
-    size: int
+    size: Count
     distinct: list[RoleName]
     shared: list[RoleName]
     forwards: list[RoleName] = field(default_factory=list)

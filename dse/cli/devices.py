@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dse.cli import inputs
+from dse.cli.accelerators import list_accelerators, show_accelerator
+from dse.cli.citations import origins, print_citations
 from dse.cli.output import console, print_table
 from dse.numbers import si
 from workloads.errors import SpecError
 
 if TYPE_CHECKING:
-    from hwmodels import Citation, RooflineDevice
+    from hwmodels import Accelerator, RooflineDevice
 
 __all__ = ["devices"]
-
-_CHECKED = ("measured", "read")
 
 
 def devices(
@@ -36,10 +36,22 @@ def devices(
         path = out or inputs.local_file()
         _show(inputs.measured_here(path))
         console().print(f"written to {path}; use it as --device {'local' if out is None else path}", soft_wrap=True)
-    elif name is not None:
+    elif name == "local":
         _show(inputs.device(name))
+    elif name is not None:
+        _show_any(name)
     else:
         _list_all()
+
+
+def _show_any(name: str) -> None:
+    import hwmodels
+
+    device: RooflineDevice | Accelerator = hwmodels.load(name)
+    if isinstance(device, hwmodels.Accelerator):
+        show_accelerator(device)
+    else:
+        _show(device)
 
 
 def _peak(device: RooflineDevice, name: str) -> str:
@@ -67,7 +79,7 @@ def _list_all() -> None:
             si(device.dram.bytes_per_s),
             si(device.dram.capacity_bytes),
             f"{device.tdp_w:g}",
-            _origins(device),
+            origins(device.sources),
         ]
         for device in found
     ]
@@ -79,12 +91,8 @@ def _list_all() -> None:
         "Dense peaks; in brackets the format it runs in. facts read: groups of numbers read in their source or "
         "measured, not derived, recalled or assumed. dse devices NAME shows every source."
     )
-
-
-def _origins(device: RooflineDevice) -> str:
-    """Count the groups of numbers that were read in their source, or measured, rather than recalled or assumed."""
-    origins = [citation.origin for citation in device.sources.values()]
-    return f"{sum(origin in _CHECKED for origin in origins)} of {len(origins)}"
+    out.print()
+    list_accelerators()
 
 
 def _show(device: RooflineDevice) -> None:
@@ -109,8 +117,7 @@ def _show(device: RooflineDevice) -> None:
     )
     out.print(f"kernels fuse {fuses}; {sparse} of sparsity runs faster")
     out.print()
-    for group, citation in device.sources.items():
-        _show_citation(group, citation)
+    print_citations(device.sources)
 
 
 def _compute_rows(device: RooflineDevice) -> list[list[str]]:
@@ -124,15 +131,3 @@ def _compute_rows(device: RooflineDevice) -> list[list[str]]:
             rows.append([f"matrix {entry.name}", si(float(device.peak[code]), "FLOP/s"), ridge])
     ridge = f"{device.vector_peak / device.dram.bytes_per_s:.3g} FLOP/B"
     return [*rows, ["vector", si(device.vector_peak, "FLOP/s"), ridge]]
-
-
-def _show_citation(group: str, citation: Citation) -> None:
-    from rich.padding import Padding
-    from rich.text import Text
-
-    out = console()
-    out.print(Text(f"{group} ({citation.origin})", style="bold"))
-    lines = [citation.source, *([f"note: {citation.note}"] if citation.note else [])]
-    lines += [f"disagrees: {other}" for other in citation.disagreements]
-    for line in lines:
-        out.print(Padding(Text(line), (0, 0, 0, 4)))

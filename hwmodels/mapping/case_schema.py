@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
+from hwmodels.limits import Count, Positive
 from workloads.errors import MappingError
 
 __all__ = [
@@ -22,30 +23,6 @@ __all__ = [
 _CONFIG = {"extra": "forbid", "strict": False}
 
 
-class AtLeast:
-    """Marks a number with a lower bound (excluded if it is 0)."""
-
-    def __init__(self, low: int) -> None:
-        self.low = low
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        """Tell pydantic the bound."""
-        from pydantic_core import core_schema
-
-        low = self.low
-
-        def validate(value: float) -> float:
-            if value < low or value <= 0:
-                raise ValueError(f"is {value}, give at least {low}" if low else f"is {value}, give more than 0")
-            return value
-
-        return core_schema.no_info_after_validator_function(validate, handler(source))
-
-
-Count = Annotated[int, AtLeast(1)]
-Rate = Annotated[float, AtLeast(0)]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelEntry:
     """One buffer level; words are elements."""
@@ -58,8 +35,8 @@ class LevelEntry:
     instances: Count
     mesh_x: Count
     tensors_kept: list[Literal["W", "I", "O"]]
-    read_bw_words_per_cycle_per_instance: Rate | None
-    write_bw_words_per_cycle_per_instance: Rate | None
+    read_bw_words_per_cycle_per_instance: Positive | None
+    write_bw_words_per_cycle_per_instance: Positive | None
     energy_read_pJ_per_word: float  # noqa: N815
     energy_write_pJ_per_word: float  # noqa: N815
 
@@ -74,7 +51,7 @@ class MacEntry:
     mesh_x: Count
     mesh_y: Count
     energy_pJ_per_mac: float  # noqa: N815
-    macs_per_cycle_per_instance: Rate
+    macs_per_cycle_per_instance: Positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
