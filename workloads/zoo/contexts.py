@@ -23,7 +23,7 @@ def strata(contexts: range, kinks: Sequence[int], points: int) -> dict[int, floa
 
     Example:
         >>> strata(range(10, 15), (), 1)
-        {12: 4.0, 14: 1.0}
+        {11: 2.0, 12: 2.0, 14: 1.0}
         >>> strata(range(10, 10), (), 1)
         {}
     """

@@ -110,7 +110,7 @@ def buckets(count: int, distance: int, *, both_sides: bool) -> list[int]:
 
     Example:
         >>> buckets(8, 8, both_sides=False)
-        [7, 7, 6, 6, 5, 4, 3, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+        [7, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 
     Source: Raffel et al. 2020, section 2.1; rounded in fp32 as in its code (mesh transformer).
     """
