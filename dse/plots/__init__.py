@@ -1,7 +1,8 @@
-"""Figures: rooflines, Pareto fronts, the survey's and the memory wall's. Drawn without a window, written by rename."""
+"""Figures: rooflines, Pareto fronts, mappings, the survey's and the memory wall's. Drawn without a window, written by rename."""
 
 from dse.plots.fronts import pareto
 from dse.plots.lengths import intensity_over_length, normalized_latency
+from dse.plots.mappings import level_traffic, loop_nest, network_traffic
 from dse.plots.memory_wall import hardware_scaling, model_size_scaling, training_compute_scaling
 from dse.plots.rooflines import roofline
 from dse.plots.style import COLOURS, FILE_TYPES, axis_label, save_figure
@@ -23,7 +24,10 @@ __all__ = [
     "flops_breakdown",
     "hardware_scaling",
     "intensity_over_length",
+    "level_traffic",
+    "loop_nest",
     "model_size_scaling",
+    "network_traffic",
     "normalized_latency",
     "op_class_bars",
     "pareto",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hwmodels.mapping.network import MappedNetwork
 
-__all__ = ["loop_nest", "network_traffic", "traffic"]
+__all__ = ["level_traffic", "loop_nest", "network_traffic"]
 
 TENSORS = dict(zip(ROLES, COLOURS[:3], strict=True))
 """Colour of a tensor: the same in every figure."""
@@ -135,7 +135,7 @@ def _draw_room(axes: Axes, cost: Traffic, rows: Sequence[tuple[int, int]]) -> No
         side.set_visible(False)
 
 
-def traffic(cost: Traffic, path: str | os.PathLike[str], title: str = "") -> Path:
+def level_traffic(cost: Traffic, path: str | os.PathLike[str], title: str = "") -> Path:
     """Draw what a mapping moves and what that costs, level by level and tensor by tensor.
 
     Args:
@@ -218,4 +218,4 @@ def network_traffic(network: MappedNetwork, path: str | os.PathLike[str]) -> Pat
     names = ("reads", "fills", "updates", "level_j", "mac_j", "other_j", "energy_j")
     whole = replace(items[0].cost, **{name: summed(name) for name in names})
     energy = _micro(si(whole.energy_j[0], "J"))
-    return traffic(whole, path, f"{network.name} on {network.accelerator.name}: {energy} in mapped operators")
+    return level_traffic(whole, path, f"{network.name} on {network.accelerator.name}: {energy} in mapped operators")
