@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from workloads.errors import WorkloadError
@@ -45,6 +45,7 @@ def assembled(
         called.setdefault(id(_owner(part.builder)), []).append(part)
     found: list[tuple[float, Workload]] = [(1.0, main)]
     paths: list[tuple[Choice, ...]] = [()]
+    held: dict[Hashable, dict[str, float]] = {}
     # What is still to be put: part, its caller, how often that runs, and the choices that lead there.
     none: tuple[Choice, ...] = ()
     pending = [(part, main, 1.0, none) for part in reversed(called.get(id(builder), []))]
@@ -54,7 +55,7 @@ def assembled(
         if weight > MAX_EXECUTIONS:
             raise WorkloadError(f"{part.name}: {weight:.3g} expected executions are more than any runtime can count")
         work = _workload(f"{name}:{part.name}", part.builder, (*part.inputs, *part.borrowed), part.outputs, bindings)
-        work = replace(finish(work), held=_held(caller, part))
+        work = replace(finish(work), held=_held(caller, part, held))
         if part.branch:
             path = (*path, Choice(part.node, part.branch, part.executions, times))
         found.append((weight, work))
@@ -91,7 +92,16 @@ def _workload(
     )
 
 
-def _held(caller: Workload, part: Part) -> dict[str, float]:
-    """Give what the caller keeps in memory while the part runs, what the part borrows among it [B]."""
-    held = live_bytes(caller, part.node, part.borrowed, part.collected)
-    return {**dict.fromkeys(part.borrowed, 0.0), **held}
+def _held(caller: Workload, part: Part, known: dict[Hashable, dict[str, float]]) -> dict[str, float]:
+    """Give what the caller keeps in memory while the part runs, what the part borrows among it [B].
+
+    Args:
+        caller: Of the part.
+        part: The part.
+        known: What was found before: it is the same in every trip of a loop.
+    """
+    key = (id(caller), part.node, part.borrowed, part.collected)
+    if key not in known:
+        held = live_bytes(caller, part.node, part.borrowed, part.collected)
+        known[key] = {**dict.fromkeys(part.borrowed, 0.0), **held}
+    return known[key]
