@@ -167,6 +167,37 @@ def test_reductions(a: Array, keep: int, op_type: str) -> None:
         ("ScatterND", [i(1, 2, 3), np.array([[1]]), i(9)], {}),
         ("Div", [np.array([1.0], np.float32), np.array(3.0, np.float32)], {}),
         ("Identity", [i(4)], {}),
+        ("Flatten", [np.arange(24).reshape(2, 3, 4)], {"axis": 2}),
+        ("Flatten", [np.arange(24).reshape(2, 3, 4)], {"axis": -1}),
+        ("GatherElements", [np.arange(6).reshape(2, 3), np.array([[0, -1], [2, 1]])], {"axis": 1}),
+        ("GatherND", [np.arange(6).reshape(2, 3), np.array([[0, 1], [-1, 2]])], {}),
+        ("GatherND", [np.arange(6).reshape(2, 3), np.array([[1], [0]])], {}),
+        ("ScatterElements", [i(1, 2, 3), i(2, 0), i(7, 9)], {}),
+        ("ScatterND", [np.arange(6).reshape(2, 3), np.array([[1]]), np.array([[7, 8, 9]])], {}),
+        ("Pad", [np.arange(4).reshape(2, 2), i(1, 0, 0, 2), np.array(7)], {}),
+        ("Pad", [np.arange(4).reshape(2, 2), i(1, 0, 0, 2)], {}),
+        ("Tile", [np.arange(4).reshape(2, 2), i(2, 3)], {}),
+        ("Transpose", [np.arange(24).reshape(2, 3, 4)], {"perm": [1, 2, 0]}),
+        ("Trilu", [np.ones((3, 4), np.int64), np.array(1)], {}),
+        ("NonZero", [i(0, 3, 0, 4)], {}),
+        ("ArgMax", [np.array([[3, 9], [8, 1]])], {"axis": 1, "keepdims": 0}),
+        ("ArgMin", [np.array([[3, 9], [8, 1]])], {"axis": 0}),
+        ("CumSum", [i(1, 2, 3), np.array(0)], {"exclusive": 1}),
+        ("CumSum", [i(1, 2, 3), np.array(0)], {"reverse": 1}),
+        ("CumSum", [i(1, 2, 3), np.array(0)], {"exclusive": 1, "reverse": 1}),
+        ("Clip", [i(1, 5, 9), np.array(2), np.array(7)], {}),
+        ("Clip", [i(1, 5, 9), None, np.array(7)], {}),
+        ("Max", [i(1, 2), i(3, 0), i(2, 6)], {}),
+        ("Sign", [i(-3, 0, 2)], {}),
+        ("Round", [np.array([0.5, 1.5, -2.5], np.float32)], {}),
+        ("Reciprocal", [np.array([2.0, 4.0], np.float32)], {}),
+        ("Or", [np.array([True, False]), np.array([False, False])], {}),
+        ("Xor", [np.array([True, False]), np.array([True, True])], {}),
+        ("Where", [np.array([True, False]), i(1, 2), i(3, 4)], {}),
+        ("IsNaN", [np.array([1.0, np.nan], np.float32)], {}),
+        ("CastLike", [np.array([1.7, -1.7], np.float32), i(0)], {}),
+        ("ReduceMean", [np.array([[1.0, 2.0], [3.0, 5.0]], np.float32)], {"axes": [1], "keepdims": 0}),
+        ("Sum", [np.array([1.0, 2.0], np.float32), np.array([3.0, 4.0], np.float32)], {}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -174,6 +205,44 @@ def test_other_operators_of_shape_arithmetic(
     op_type: str, inputs: list[Array | None], attributes: dict[str, Any]
 ) -> None:
     assert_folds_like_the_runtime(op_type, inputs, **attributes)
+
+
+@pytest.mark.parametrize("op_type", ["Cos", "Sin", "Exp", "Log", "Tanh", "Sqrt"])
+def test_functions_of_position_tables_are_those_of_the_runtime(op_type: str) -> None:
+    values = np.linspace(0.1, 3, 7, dtype=np.float32)
+    model, feeds = single(op_type, [values])
+    result = folded(op_type, [values])
+    assert result is not None
+    np.testing.assert_allclose(result[0], run(model, feeds)["y0"], rtol=3e-7)
+
+
+@pytest.mark.parametrize("sizes", [None, [1, 2, 3], [0, 6, 0]])
+def test_splits_into_equal_and_given_parts(sizes: list[int] | None) -> None:
+    inputs: list[Array | None] = [np.arange(12).reshape(2, 6), *([] if sizes is None else [i(*sizes)])]
+    model, feeds = single("Split", inputs, constant=[1], outputs=3, axis=1)
+    truth = run(model, feeds)
+    (proto,) = model.graph.node
+    node = Node(proto.name, "Split", "", tuple(proto.input), tuple(proto.output), {"axis": 1})
+    result = fold(node, inputs)
+    assert result is not None
+    for name, part in zip(truth, result, strict=True):
+        np.testing.assert_array_equal(part, truth[name])
+
+
+@pytest.mark.parametrize(
+    ("op_type", "inputs"),
+    [
+        ("Tile", [np.ones((2, 2)), i(2**40, 2)]), ("Range", [np.array(0), np.array(2**40), np.array(1)]),
+        ("Pad", [np.ones((2, 2)), i(0, 0, 2**40, 0)]), ("Add", [np.ones((60000, 1)), np.ones(60000)]),
+        ("Concat", [np.ones(40000), np.ones(40000)]), ("Gather", [np.ones((2, 60000)), np.zeros((9, 9), np.int64)]),
+        ("Expand", [i(1), i(2**62, 4)]), ("Slice", [i(*range(100)), i(*[0] * 100), i(*[9] * 100), i(*[0] * 100)]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_would_be_large_is_never_made(op_type: str, inputs: list[Array]) -> None:
+    attributes = {"axis": 0} if op_type in ("Concat", "Gather") else {}
+    names = tuple(f"x{at}" for at in range(len(inputs)))
+    assert fold(Node("n", op_type, "", names, ("y",), attributes), inputs) is None
 
 
 def test_what_cannot_be_evaluated_is_left_to_its_shape() -> None:
