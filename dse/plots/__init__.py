@@ -1,4 +1,4 @@
-"""Figures: rooflines, Pareto fronts, mappings, the survey's and the memory wall's. Drawn without a window, written by rename."""
+"""Figures: rooflines, fronts, mappings, the survey and the memory wall. Drawn without a window, written by rename."""
 
 from dse.plots.fronts import pareto
 from dse.plots.lengths import intensity_over_length, normalized_latency
