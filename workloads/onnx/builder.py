@@ -326,12 +326,15 @@ def _check_nest(
         )
     for tensor in (*inputs, *outputs):
         for item in tensor.axes:
-            if any(name not in dims for _, name in item.terms) or (item.extent is not None and item.extent < 0):
+            terms, extent = item.terms, item.extent
+            if extent is None and len(terms) == 1 and terms[0][1] in dims:
+                continue  # nearly every axis
+            if any(name not in dims for _, name in terms) or (extent is not None and extent < 0):
                 raise WorkloadError(
                     f"node {node.name!r} ({node.op_type}): {tensor.name!r} has an axis that is none of the loop "
                     "nest's; its inputs have ranks that do not fit the op type: run onnx.checker on the model"
                 )
-            if len(item.terms) > 1 and item.extent is not None:  # a window: counted once, and kept
+            if len(terms) > 1 and extent is not None:  # a window: counted once, and kept
                 try:
                     item.footprint(dims)
                 except WorkloadError as error:

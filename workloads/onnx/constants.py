@@ -27,7 +27,12 @@ __all__ = ["BITS_KEY", "SOURCES", "known_value", "stored_sparse", "stored_value"
 BITS_KEY = "dse.bits"
 """Initializer metadata: the true width of values that sit in a wider container [bit]."""
 
-_SMALL = 1024
+_FLOATS = 64
+"""Floats that may be scales or limits of shape arithmetic; larger float arrays are weights or tables."""
+
+_FILLED = 1024
+"""Integers of one value that may be part of a shape."""
+
 _INTEGERS = {6, 7, 9, 2, 3}
 _STRING = 8
 
@@ -49,7 +54,7 @@ def stored_value(tensor: onnx.TensorProto, name: str, folder: Path | None, level
     if size > MAX_VALUES or min(shape, default=0) < 0:
         check_shape(shape, f"initializer {tensor.name!r}")
     value = Value(name, shape, code_of_onnx(number, tensor.name), constant=True, role="weight", level=level)
-    small = size <= (LIMIT if number in _INTEGERS else _SMALL) and number != _STRING
+    small = size <= (LIMIT if number in _INTEGERS else _FLOATS) and number != _STRING
     if external_location(tensor) is None:
         raw = tensor.raw_data
         _check_data(tensor, raw, value)
@@ -172,7 +177,7 @@ def _constant_of_shape(node: Node, builder: Builder) -> None:
     code = format_code("fp32") if fill is None else code_of_onnx(fill.data_type, node.name)
     computed = builder.value(node, 0).computed
     value = builder.put(node, shape, code, constant=True, role="weight", computed=computed)
-    if value.size <= _SMALL:
+    if value.size <= (_FLOATS if FORMATS[code].kind == "float" else _FILLED):
         array = np.zeros(1, np.float32) if fill is None else stored_value(fill, node.name, builder.folder).data
         if array is not None and array.size:
             value.data = np.full(shape, array.ravel()[0], array.dtype)
