@@ -146,7 +146,7 @@ def case_of(seed: int) -> Case:
             model = onnx.ModelProto.FromString(content)
             try:
                 (STRUCTURED | BOMBS | OPERATORS)[kind](model, rng)
-            except (DecodeError, TypeError, ValueError):  # onnx's helpers refuse what another mutation made
+            except (ArithmeticError, DecodeError, TypeError, ValueError):  # onnx's helpers refuse what another mutation made
                 continue
             content = bytes(model.SerializeToString())
         done.append(kind)
