@@ -146,8 +146,8 @@ def case_of(seed: int) -> Case:
             model = onnx.ModelProto.FromString(content)
             try:
                 (STRUCTURED | BOMBS | OPERATORS)[kind](model, rng)
-            except (ArithmeticError, DecodeError, TypeError, ValueError):  # onnx's helpers refuse what another mutation made
-                continue
+            except (ArithmeticError, DecodeError, TypeError, ValueError):
+                continue  # onnx's helpers refuse what another mutation made
             content = bytes(model.SerializeToString())
         done.append(kind)
     return Case(seed, base, tuple(done), content)
