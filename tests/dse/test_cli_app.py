@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dse.cli import inputs
+import hwmodels
 from tests.dse.cli_runs import Run
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +76,7 @@ def test_an_interrupt_leaves_with_130_and_one_line(dse_run: Run, monkeypatch: py
     def interrupt(name: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(inputs, "device", interrupt)
+    monkeypatch.setattr(hwmodels, "load", interrupt)
     outcome = dse_run("devices", "t4")
     assert (outcome.code, outcome.out, outcome.err) == (130, "", "interrupted\n")
 
