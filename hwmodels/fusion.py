@@ -8,10 +8,10 @@ from hwmodels.step import Step
 from workloads.operator import FREE_KINDS, Operator
 from workloads.workload import Workload
 
-__all__ = ["FUSIONS", "PRODUCTS", "is_weight_conversion", "plan_steps"]
+__all__ = ["FUSIONS", "PRODUCTS", "is_cache_conversion", "is_weight_conversion", "plan_steps"]
 
 FUSIONS: dict[str, str] = {
-    "dequantize": "a matrix product unpacks and dequantizes stored weights on the way in",
+    "dequantize": "a matrix product unpacks and dequantizes stored weights, or a stored KV cache, on the way in",
     "epilogue": "a matrix product adds its bias on the way out",
 }
 """What kernels may fuse by themselves: the values of `fuses` in a device file."""
@@ -36,6 +36,19 @@ def is_weight_conversion(op: Operator) -> bool:
     return op.kind == "convert" and any(tensor.role == "weight" for tensor in op.inputs[:1])
 
 
+def is_cache_conversion(op: Operator) -> bool:
+    """Say whether an operator dequantizes a stored KV cache.
+
+    Example:
+        >>> from workloads import Tensor, axis
+        >>> past = Tensor(name="past", axes=(axis("n"),), role="kv_cache", bits=8)
+        >>> is_cache_conversion(Operator(name="d", op_type="DequantizeLinear", kind="convert", dims={"n": 8},
+        ...                              inputs=(past,), outputs=(Tensor(name="keys", axes=(axis("n"),)),)))
+        True
+    """
+    return op.kind == "convert" and any(tensor.role == "kv_cache" for tensor in op.inputs[:1])
+
+
 def plan_steps(workload: Workload, fuses: Collection[str]) -> tuple[Step, ...]:
     """Put every operator into a step, in order; views run nowhere.
 
@@ -45,7 +58,8 @@ def plan_steps(workload: Workload, fuses: Collection[str]) -> tuple[Step, ...]:
 
     Returns:
         One step per kernel. A conversion of a weight that the device fuses joins the step of the first product that
-        reads the weight; the rest of its readers unpack it at no extra cost.
+        reads the weight; the rest of its readers unpack it at no extra cost. One of a KV cache joins the step of its
+        only reader, a product.
 
     Example:
         >>> from workloads import Tensor, axis
@@ -105,7 +119,27 @@ def _leaders(workload: Workload, fuses: Collection[str]) -> dict[str, str]:
         product = reader.get(op.inputs[0].name) if is_weight_conversion(op) and op.name not in leader else None
         if product is not None and ("dequantize" in fuses or product.op_type in _UNPACKING):
             leader[op.name] = leader.setdefault(product.name, product.name)
+    if "dequantize" in fuses:
+        _lead_cache_conversions(workload, leader)
     return leader
+
+
+def _lead_cache_conversions(workload: Workload, leader: dict[str, str]) -> None:
+    """Let conversions of a stored cache join the step of the product that alone reads the result, through views."""
+    conversions = [op for op in workload.operators if is_cache_conversion(op) and op.name not in leader]
+    if not conversions:
+        return
+    root_of = _roots(workload.operators)
+    readers: dict[str, list[Operator]] = {}
+    for op in workload.operators:
+        if op.kind != "view":
+            for tensor in op.inputs:
+                readers.setdefault(root_of.get(tensor.name, tensor.name), []).append(op)
+    for op in conversions:
+        result = op.outputs[0].name
+        found = readers.get(result, [])
+        if len(found) == 1 and found[0].kind in PRODUCTS and result not in workload.outputs:
+            leader[op.name] = leader.setdefault(found[0].name, found[0].name)
 
 
 def _bias_add(op: Operator, consumers: Mapping[str, Sequence[Operator]], kept: Collection[str]) -> Operator | None:
