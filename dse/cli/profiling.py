@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,25 +77,15 @@ def profile(
     import hwmodels
 
     zoo = ZooOptions(phase=phase, context=context, tokens=tokens, dtype=dtype, kv_bits=kv_bits)
-    sizes = inputs.parse_bind(bind or ())
     measure = weights_mode(weights) == "measure"
-    source: ModelSource | ZooSource
-    if is_zoo_model(model):
-        if measure:
-            raise WorkloadError(f"--weights measure: {model} of the zoo has no stored values; give an .onnx file")
-        source = ZooSource(model=model, bind=sizes, options=zoo)
-    else:
-        zoo.refuse(model)
-        source = ModelSource(
-            path=inputs.model_path(model),
-            bind=sizes,
-            extra_ops=inputs.extra_handlers(extra_ops),
-            free_ops=[name.strip() for name in free_ops.split(",") if name.strip()],
-            weights=not no_weights,
-            measure=measure,
-            probabilities=inputs.parse_expected(probability or (), "--probability"),
-            trips=inputs.parse_expected(trips or (), "--trips"),
-        )
+    source = _source(
+        model, inputs.parse_bind(bind or ()), zoo, measure,
+        extra_ops=inputs.extra_handlers(extra_ops),
+        free_ops=[name.strip() for name in free_ops.split(",") if name.strip()],
+        weights=not no_weights,
+        probabilities=inputs.parse_expected(probability or (), "--probability"),
+        trips=inputs.parse_expected(trips or (), "--trips"),
+    )  # fmt: skip
     found = [inputs.device(name) for name in device]
     if len(found) > 1 and (plot is not None or table is not None):
         raise SpaceError("--plot and --csv take one device; give one --device, or run the command once for each")
@@ -119,15 +109,31 @@ def profile(
     if as_json:
         print(json.dumps(records[0] if len(records) == 1 else {"profiles": records}, indent=1, allow_nan=False))
         return
-    for number, record in enumerate(records):
-        if number:
-            console().print()
-        _print_profile(record, top)
+    _print_profiles(records, top)
     if measure:
         print_weights(stored)
     for path in (plot, table):
         if path is not None:
             console().print(f"written: {path}", soft_wrap=True)
+
+
+def _source(
+    model: str, sizes: Mapping[str, int], zoo: ZooOptions, measure: bool, **reading: Any
+) -> ModelSource | ZooSource:
+    """Find a model: of the zoo, with its options, or a file, with what says how to read it."""
+    if not is_zoo_model(model):
+        zoo.refuse(model)
+        return ModelSource(path=inputs.model_path(model), bind=sizes, measure=measure, **reading)
+    if measure:
+        raise WorkloadError(f"--weights measure: {model} of the zoo has no stored values; give an .onnx file")
+    return ZooSource(model=model, bind=sizes, options=zoo)
+
+
+def _print_profiles(records: Sequence[dict[str, Any]], top: int) -> None:
+    for number, record in enumerate(records):
+        if number:
+            console().print()
+        _print_profile(record, top)
 
 
 def profile_record(

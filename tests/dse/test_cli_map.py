@@ -139,12 +139,9 @@ def test_a_fault_names_the_case_and_nothing_is_written(
 
 
 def test_options_that_do_not_go_together_are_refused(dse_run: Run, folder: Path, tmp_path: Path) -> None:
-    assert "give a model and a --device, or --cases" in dse_run("map", "--out", tmp_path).message
-    assert (
-        "give a model and a --device, or --cases"
-        in dse_run("map", "vit-mnist", "--cases", folder, "--out", "o").message
-    )
-    assert "--out is missing" in dse_run("map", "--cases", folder).message
+    assert "Missing option '--cases'" in dse_run("map", "--out", tmp_path).message
+    assert "vit-mnist" in dse_run("map", "vit-mnist", "--cases", folder, "--out", "o").message
+    assert "Missing option '--out'" in dse_run("map", "--cases", folder).message
     assert "no such folder; it holds architectures.yaml" in dse_run("map", "--cases", "nowhere", "--out", "o").message
     assert (
         "unknown; known: reference, silicon"
