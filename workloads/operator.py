@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 from workloads.errors import WorkloadError
 from workloads.formats import Code, format_code
 from workloads.positions import distinct_positions
+from workloads.quick import quick
 
 __all__ = ["FREE_KINDS", "PATTERNS", "Axis", "Num", "Operator", "Role", "Tensor", "axis", "is_batch", "pattern_code"]
+
+_FP32 = format_code("fp32")
 
 Num = float | NDArray[Any]
 """One value, or a batch of design points: shape (n_points,)."""
@@ -57,6 +60,7 @@ def is_batch(value: object) -> bool:
     return isinstance(value, np.ndarray) and value.ndim > 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Axis:
     """One tensor axis as an affine function of loop dims: index = offset + sum(coefficient x dim).
@@ -126,10 +130,11 @@ def axis(*terms: str | tuple[int, str], offset: int = 0, extent: Num | None = No
         >>> axis("m").terms
         ((1, 'm'),)
     """
-    pairs = tuple((1, term) if isinstance(term, str) else term for term in terms)
+    pairs = tuple([(1, term) if isinstance(term, str) else term for term in terms])
     return Axis(pairs, offset, extent)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tensor:
     """One tensor as one operator sees it.
@@ -150,7 +155,7 @@ class Tensor:
     axes: tuple[Axis, ...]
     role: Role = "activation"
     bits: Num = 32
-    format: Code = field(default_factory=lambda: format_code("fp32"))
+    format: Code = _FP32
     density: Num = 1.0
     overhead_bits: Num = 0.0
     pattern: Code = 0
@@ -178,6 +183,7 @@ class Tensor:
         return tuple(item.length(dims) for item in self.axes)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Operator:
     """One operator of a workload: a loop nest over `dims` that reads `inputs` and writes `outputs`.
@@ -206,7 +212,7 @@ class Operator:
     block: str = ""
     nodes: tuple[str, ...] = ()
     flops_per_point: Num = 2.0
-    format: Code = field(default_factory=lambda: format_code("fp32"))
+    format: Code = _FP32
     acc_bits: Num = 32
     count: Num = 1
 
@@ -221,6 +227,14 @@ class Operator:
     def tensors(self) -> tuple[Tensor, ...]:
         """Give inputs, then outputs."""
         return self.inputs + self.outputs
+
+    def in_block(self, block: str) -> Operator:
+        """Give the same operator in a block: `replace` takes four times as long, and every load does it to them all."""
+        return Operator(
+            name=self.name, op_type=self.op_type, kind=self.kind, dims=self.dims, inputs=self.inputs,
+            outputs=self.outputs, block=block, nodes=self.nodes, flops_per_point=self.flops_per_point,
+            format=self.format, acc_bits=self.acc_bits, count=self.count,
+        )  # fmt: skip
 
     def dram_bytes(self) -> Num:
         """Give the least bytes of one execution: every input read once, every output written once [B]."""

@@ -54,8 +54,9 @@ def store(graph: onnx.GraphProto, builder: Builder, scope: Scope) -> None:
         name = scope.declare(tensor.name)
         if name in values:
             raise WorkloadError(f"initializer {tensor.name!r} is stored twice; run onnx.checker on the model")
-        values[name] = stored_value(tensor, name, builder.folder, builder.level)
-        values[name].root = scope.path + name[len(scope.prefix) :]  # the same weight in every trip
+        value = values[name] = stored_value(tensor, name, builder.folder, builder.level)
+        if scope.outer is not None:
+            value.root = scope.path + name[len(scope.prefix) :]  # the same weight in every trip
     for sparse in graph.sparse_initializer:
         name = scope.declare(sparse.values.name)
         if name in values:

@@ -1,8 +1,7 @@
-"""What the loader knows while it walks a graph: the value behind every edge, and the operators made so far."""
+"""The state of a load while it walks a graph: the value behind every edge, and the operators made so far."""
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,108 +12,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from workloads.errors import WorkloadError
-from workloads.formats import FORMATS, arithmetic_format, format_code
-from workloads.onnx.limits import MAX_AXES, MAX_POINTS, MAX_VALUES, check_shape
-from workloads.operator import Axis, Operator, Role, Tensor, axis
+from workloads.formats import FORMATS, arithmetic_format
+from workloads.onnx.limits import MAX_AXES, MAX_VALUES, check_shape
+from workloads.onnx.nests import broadcast_axes, check_nest, index_axes, index_names, plain, whole
+from workloads.onnx.nodes import Node
+from workloads.onnx.values import FP32, Value
+from workloads.operator import Axis, Operator, Role, Tensor
 
-__all__ = ["Builder", "Node", "Value", "broadcast_axes", "index_names", "plain"]
-
-FP32 = format_code("fp32")
-INT64 = format_code("int64")
-
-
-@dataclass(slots=True)
-class Value:
-    """The tensor behind one edge.
-
-    Attributes:
-        name: Edge name.
-        shape: Concrete shape.
-        code: Number format that readers see.
-        data: The values, where they are small and known before run time.
-        constant: Known before run time (a weight, or computed from weights and shapes).
-        role: weight, activation or kv_cache.
-        root: For a constant: the stored initializer that it comes from.
-        bits: Stored width of one value of the root [bit].
-        overhead_bits: Scales and zero points per value of the root [bit].
-        stored: Number format of the root.
-        chain: Nodes that turn the stored integers into floats at run time; empty where nothing is left to do.
-        computed: A constant that follows from the sizes of the inputs (positions, masks), so that no file stores it: it
-            is made once per size, lies in memory like an activation, and is no parameter.
-        opaque: The shape could not be found, because an unknown operator stands before it.
-        items: Of a sequence, or of an optional (one or none): its tensors. None: this is a tensor.
-        level: How many bodies deep the node or initializer stands that makes it; by default in the innermost.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    code: int = FP32
-    data: NDArray[Any] | None = None
-    constant: bool = False
-    role: Role = "activation"
-    root: str = ""
-    bits: float = 0.0
-    overhead_bits: float = 0.0
-    stored: int = -1
-    chain: tuple[str, ...] = ()
-    computed: bool = False
-    opaque: bool = False
-    items: tuple[Value, ...] | None = None
-    level: int = 1 << 30
-
-    def __post_init__(self) -> None:
-        if self.stored < 0:
-            self.stored = self.code
-        if not self.bits:
-            self.bits = float(FORMATS[self.stored].bits)
-        if not self.root:
-            self.root = self.name
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        size = 1
-        for extent in self.shape:
-            size *= extent
-        return size
-
-    @property
-    def rank(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One ONNX node with a name that is unique in the graph and its attributes as Python values."""
-
-    name: str
-    op_type: str
-    domain: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: Mapping[str, Any]
-
-    def int(self, name: str, default: int = 0) -> int:
-        """Give an integer attribute."""
-        return int(self.attributes.get(name, default))
-
-    def ints(self, name: str, default: Sequence[builtins.int] = ()) -> tuple[builtins.int, ...]:
-        """Give an integer-list attribute."""
-        return tuple(int(item) for item in self.attributes.get(name, default))
-
-    def float(self, name: str, default: builtins.float = 0.0) -> builtins.float:
-        """Give a floating-point attribute."""
-        return float(self.attributes.get(name, default))
-
-    def text(self, name: str, default: str = "") -> str:
-        """Give a string attribute."""
-        value = self.attributes.get(name, default)
-        return value.decode() if isinstance(value, bytes) else str(value)
-
-    def has(self, index: builtins.int) -> bool:
-        """Say whether an optional output is wanted."""
-        return index < len(self.outputs) and bool(self.outputs[index])
+__all__ = ["Builder", "Node", "Value", "broadcast_axes", "index_axes", "index_names", "plain", "whole"]
 
 
 @dataclass(slots=True)
@@ -152,21 +57,32 @@ class Builder:
         Raises:
             WorkloadError: The input is missing, or nothing writes it.
         """
+        if index < len(node.inputs) and node.inputs[index]:
+            value = self.values.get(node.inputs[index])
+            if value is not None and value.items is None:
+                return value
+        raise self._no_tensor(node, index)
+
+    def _no_tensor(self, node: Node, index: int) -> WorkloadError:
+        where = f"node {node.name!r} ({node.op_type})"
         if index >= len(node.inputs) or not node.inputs[index]:
-            raise WorkloadError(f"node {node.name!r} ({node.op_type}): input {index} is missing; check the exporter")
-        try:
-            value = self.values[node.inputs[index]]
-        except KeyError:
-            raise WorkloadError(
-                f"node {node.name!r} ({node.op_type}): nothing writes its input {node.inputs[index]!r}; "
+            return WorkloadError(f"{where}: input {index} is missing; check the exporter")
+        if node.inputs[index] not in self.values:
+            return WorkloadError(
+                f"{where}: nothing writes its input {node.inputs[index]!r}; "
                 "the graph is not in topological order, or it was cut: run onnx.checker on it"
-            ) from None
-        if value.items is not None:
-            raise WorkloadError(
-                f"node {node.name!r} ({node.op_type}): its input {node.inputs[index]!r} is a sequence, no tensor; "
-                "run onnx.checker on the model"
             )
-        return value
+        return WorkloadError(
+            f"{where}: its input {node.inputs[index]!r} is a sequence, no tensor; run onnx.checker on the model"
+        )
+
+    def inputs(self, node: Node) -> list[Value | None]:
+        """Give the values behind all inputs, None where an optional one is left out.
+
+        Raises:
+            WorkloadError: Nothing writes one of them.
+        """
+        return [self.value(node, index) if name else None for index, name in enumerate(node.inputs)]
 
     def optional(self, node: Node, index: int) -> Value | None:
         """Give the value behind an optional input, or None."""
@@ -203,9 +119,10 @@ class Builder:
 
     def put(self, node: Node, shape: Sequence[int], code: int, index: int = 0, **extra: Any) -> Value:
         """Record the value behind an output."""
-        value = Value(node.outputs[index], tuple(map(int, shape)), code, level=self.level, **extra)
-        if len(value.shape) > MAX_AXES or min(value.shape, default=0) < 0 or prod(value.shape) > MAX_VALUES:
-            check_shape(value.shape, f"node {node.name!r} ({node.op_type})")
+        sizes = tuple(map(int, shape))
+        if len(sizes) > MAX_AXES or prod(sizes) > MAX_VALUES or (sizes and min(sizes) < 0):
+            check_shape(sizes, f"node {node.name!r} ({node.op_type})")
+        value = Value(node.outputs[index], sizes, code, level=self.level, **extra)
         self.values[value.name] = value
         return value
 
@@ -239,8 +156,7 @@ class Builder:
         if value.root in self.converted:
             return
         self.converted.add(value.root)
-        names = index_names(value.rank)
-        axes = tuple(plain(name) for name in names)
+        names, axes = index_names(value.rank), index_axes(value.rank)
         stored = Tensor(
             name=value.root, axes=axes, role="weight", bits=value.bits, format=value.stored,
             overhead_bits=value.overhead_bits,
@@ -279,7 +195,7 @@ class Builder:
         """Append an operator that stands for the node."""
         if self.quiet:
             return
-        _check_nest(node, dims, inputs, outputs, flops)
+        check_nest(node, dims, inputs, outputs, flops)
         self.operators.append(
             Operator(
                 name=node.name + suffix,
@@ -312,51 +228,9 @@ class Builder:
 
     def pair_format(self, a: Value, b: Value) -> int:
         """Give the arithmetic format of two operands, from the formats they have when they meet."""
-        return int(arithmetic_format(a.code, b.code))
+        return _pair_format(a.code, b.code)
 
 
-def _check_nest(
-    node: Node, dims: Mapping[str, int], inputs: Sequence[Tensor], outputs: Sequence[Tensor], flops: float
-) -> None:
-    """Refuse a loop nest that no tensors can have, or whose footprints cannot be counted."""
-    if prod(dims.values()) > MAX_POINTS or min(dims.values(), default=0) < 0 or not 0 <= flops <= MAX_POINTS:
-        raise WorkloadError(
-            f"node {node.name!r} ({node.op_type}): the impossible loop nest {dict(dims)} of {flops:.3g} FLOPs per "
-            "point; the file is damaged"
-        )
-    for tensor in (*inputs, *outputs):
-        for item in tensor.axes:
-            terms, extent = item.terms, item.extent
-            if extent is None and len(terms) == 1 and terms[0][1] in dims:
-                continue  # nearly every axis
-            if any(name not in dims for _, name in terms) or (extent is not None and extent < 0):
-                raise WorkloadError(
-                    f"node {node.name!r} ({node.op_type}): {tensor.name!r} has an axis that is none of the loop "
-                    "nest's; its inputs have ranks that do not fit the op type: run onnx.checker on the model"
-                )
-            if len(terms) > 1 and extent is not None:  # a window: counted once, and kept
-                try:
-                    item.footprint(dims)
-                except WorkloadError as error:
-                    raise WorkloadError(f"node {node.name!r} ({node.op_type}): {error}") from None
-
-
-@lru_cache(maxsize=4096)
-def plain(name: str) -> Axis:
-    """Give the axis that one dim walks."""
-    return axis(name)
-
-
-@lru_cache(maxsize=64)
-def index_names(rank: int) -> tuple[str, ...]:
-    """Name the dims of an element-wise nest: i0, i1, ..."""
-    return tuple(f"i{position}" for position in range(rank))
-
-
-def broadcast_axes(shape: Sequence[int], names: Sequence[str], sizes: Sequence[int]) -> tuple[Axis, ...]:
-    """Give the axes of an operand that broadcasts against a nest of the given dims (aligned at the right)."""
-    shift = len(names) - len(shape)
-    return tuple(
-        plain(names[shift + position]) if extent == sizes[shift + position] else axis(extent=extent)
-        for position, extent in enumerate(shape)
-    )
+@lru_cache(maxsize=1024)
+def _pair_format(a: int, b: int) -> int:
+    return int(arithmetic_format(a, b))

@@ -18,6 +18,7 @@ from workloads.onnx.dtypes import code_of_onnx
 from workloads.onnx.files import external_location, read_external
 from workloads.onnx.folding import LIMIT
 from workloads.onnx.limits import MAX_AXES, MAX_VALUES, check_shape
+from workloads.onnx.values import FP32
 
 if TYPE_CHECKING:
     import onnx
@@ -49,32 +50,32 @@ def stored_value(tensor: onnx.TensorProto, name: str, folder: Path | None, level
     Raises:
         WorkloadError: Its shape, element type, data or metadata make no sense.
     """
-    shape, number = tuple(tensor.dims), tensor.data_type
+    shape, number = tuple(tensor.dims[:]), tensor.data_type
     size = prod(shape) if len(shape) <= MAX_AXES else MAX_VALUES + 1  # a million dims multiply for seconds
-    if size > MAX_VALUES or min(shape, default=0) < 0:
+    if size > MAX_VALUES or (shape and min(shape) < 0):
         check_shape(shape, f"initializer {tensor.name!r}")
     value = Value(name, shape, code_of_onnx(number, tensor.name), constant=True, role="weight", level=level)
     small = size <= (LIMIT if number in _INTEGERS else _FLOATS) and number != _STRING
     if external_location(tensor) is None:
         raw = tensor.raw_data
-        _check_data(tensor, raw, value)
-        value.data = _data(tensor, raw) if small else None
+        _check_data(tensor, raw, value, size)
+        value.data = _data(tensor, raw, shape) if small else None
     elif small and folder is not None:
         read = read_external(tensor, folder)
-        value.data = None if read is None else _data(tensor, read)
-    for entry in tensor.metadata_props:
+        value.data = None if read is None else _data(tensor, read, shape)
+    for entry in tensor.metadata_props if len(tensor.metadata_props) else ():  # seldom, and to iterate is slow
         if entry.key == BITS_KEY:
             value.bits, value.stored = _true_width(entry.value, tensor.name)
     return value
 
 
-def _check_data(tensor: onnx.TensorProto, raw: bytes, value: Value) -> None:
+def _check_data(tensor: onnx.TensorProto, raw: bytes, value: Value, size: int) -> None:
     """Refuse a shape of more (or, in raw data, other) values than the file holds."""
+    bits = FORMATS[value.code].bits
     if raw:
-        fits = len(raw) == -(-value.size * FORMATS[value.code].bits // 8)
+        fits = len(raw) == -(-size * bits // 8)
     else:
-        packed = max(1, 8 // FORMATS[value.code].bits)
-        fits = value.size <= packed * len(getattr(tensor, _LISTS.get(tensor.data_type, "int32_data")))
+        fits = size <= max(1, 8 // bits) * len(getattr(tensor, _LISTS.get(tensor.data_type, "int32_data")))
     if not fits:
         raise WorkloadError(
             f"initializer {tensor.name!r}: its data do not fit its shape {value.shape} and element type "
@@ -82,18 +83,18 @@ def _check_data(tensor: onnx.TensorProto, raw: bytes, value: Value) -> None:
         )
 
 
-def _data(tensor: onnx.TensorProto, raw: bytes) -> NDArray[Any]:
+def _data(tensor: onnx.TensorProto, raw: bytes, shape: tuple[int, ...]) -> NDArray[Any]:
     """Give the values of a small tensor."""
     try:
         number = tensor.data_type  # the common types are read here: ten times faster than onnx's own
         if raw and number in _DTYPES:
-            return np.frombuffer(raw, _DTYPES[number]).reshape(tuple(tensor.dims))
+            return np.frombuffer(raw, _DTYPES[number]).reshape(shape)
         if not raw and number in _DTYPES and number != _FP16:
-            return np.array(getattr(tensor, _LISTS.get(number, "int32_data")), _DTYPES[number]).reshape(tensor.dims)
+            return np.array(getattr(tensor, _LISTS.get(number, "int32_data")), _DTYPES[number]).reshape(shape)
         return _packed(tensor, raw)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise WorkloadError(
-            f"initializer {tensor.name!r}: its data do not fit its shape {tuple(tensor.dims)} and element type "
+            f"initializer {tensor.name!r}: its data do not fit its shape {shape} and element type "
             f"{tensor.data_type} ({error}); export the model again"
         ) from None
 
@@ -172,11 +173,10 @@ def _constant(node: Node, builder: Builder) -> None:
 
 
 def _constant_of_shape(node: Node, builder: Builder) -> None:
+    given, fill = builder.value(node, 0), node.attributes.get("value")
     shape = builder.known(node, 0, "shape").ravel().tolist()
-    fill = node.attributes.get("value")
-    code = format_code("fp32") if fill is None else code_of_onnx(fill.data_type, node.name)
-    computed = builder.value(node, 0).computed
-    value = builder.put(node, shape, code, constant=True, role="weight", computed=computed)
+    code = FP32 if fill is None else code_of_onnx(fill.data_type, node.name)
+    value = builder.put(node, shape, code, constant=True, role="weight", computed=given.computed)
     if value.size <= (_FLOATS if FORMATS[code].kind == "float" else _FILLED):
         array = np.zeros(1, np.float32) if fill is None else stored_value(fill, node.name, builder.folder).data
         if array is not None and array.size:

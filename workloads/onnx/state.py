@@ -17,7 +17,7 @@ from workloads.onnx.scope import Scope
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["CALL", "BudgetError", "Load", "Part", "Special", "chances", "counts"]
+__all__ = ["CALL", "BudgetError", "Load", "Part", "Special", "Treatment", "chances", "counts"]
 
 
 class BudgetError(WorkloadError):
@@ -75,6 +75,30 @@ class Part:
     branch: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """How nodes of one op type are described: in this order.
+
+    Attributes:
+        free: As the caller wants it: no work, the shape of its first input.
+        special: By what knows bodies, calls and sequences.
+        source: By what makes constants of what is known about the graph.
+        handler: By its handler.
+        runs: Even where all inputs are known.
+    """
+
+    free: bool
+    special: Special | None
+    source: Handler | None
+    handler: Handler | None
+    runs: bool
+
+    @property
+    def known(self) -> bool:
+        """Say whether anybody knows the op type."""
+        return self.free or any(found is not None for found in (self.special, self.source, self.handler))
+
+
 @dataclass(slots=True)
 class Load:
     """One load (it changes while the graph is walked; that is its purpose).
@@ -94,6 +118,7 @@ class Load:
         undecided: Nodes for which one of them is missing, and what.
         parts: The bodies, in order.
         unknown: Nodes without a handler, with their op types.
+        treatments: By domain, op type and overload: found once, for there are many nodes of few op types.
     """
 
     model: str
@@ -110,6 +135,7 @@ class Load:
     undecided: dict[str, str] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     unknown: dict[str, str] = field(default_factory=dict)
+    treatments: dict[tuple[str, str, str], Treatment] = field(default_factory=dict)
 
     def found(self) -> tuple[dict[str, str], dict[str, str]]:
         """Give what was found to be missing so far, to come back to it with `forget`."""

@@ -22,10 +22,11 @@ from workloads.onnx.bodies import (
     same_shape,
     store,
 )
-from workloads.onnx.builder import INT64, Builder, Node, Value
+from workloads.onnx.builder import Builder, Node, Value
 from workloads.onnx.limits import MAX_EXECUTIONS, check_shape
 from workloads.onnx.scope import Scope, all_names
 from workloads.onnx.state import Load, Part
+from workloads.onnx.values import INT64
 from workloads.onnx.walking import walk
 from workloads.operator import Tensor
 

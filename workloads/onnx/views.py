@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from workloads.errors import WorkloadError
-from workloads.onnx.builder import Builder, Node, Value
+from workloads.onnx.builder import Builder, Node, Value, whole
 from workloads.operator import Axis, axis
 
 __all__ = ["flatten", "identity", "inherit", "reshape", "squeeze", "unsqueeze"]
+
+Names = tuple[str, ...]
+Axes = tuple[Axis, ...]
 
 
 def _view(node: Node, builder: Builder, shape: Sequence[int]) -> None:
@@ -18,7 +22,10 @@ def _view(node: Node, builder: Builder, shape: Sequence[int]) -> None:
     value = builder.value(node, 0)
     output = builder.put(node, shape, value.code)
     inherit(value, output)
-    dims, before, after = _view_axes(value.shape, output.shape)
+    if builder.quiet:
+        return
+    names, sizes, before, after = _view_axes(value.shape, output.shape)
+    dims = dict(zip(names, sizes, strict=True))
     builder.emit(node, "view", dims, [builder.tensor(value, before)], [builder.tensor(output, after)], code=value.code)
 
 
@@ -29,28 +36,30 @@ def inherit(value: Value, output: Value) -> None:
         output.overhead_bits, output.chain = value.overhead_bits, value.chain
 
 
-def _view_axes(before: Sequence[int], after: Sequence[int]) -> tuple[dict[str, int], list[Axis], list[Axis]]:
+@lru_cache(maxsize=4096)
+def _view_axes(before: tuple[int, ...], after: tuple[int, ...]) -> tuple[Names, tuple[int, ...], Axes, Axes]:
     """Write both shapes of a view as digits of one flat index: [n] -> [h, d] becomes n = d_size * h + d.
 
     Where the two shapes cut the flat index at places that do not divide each other, axes are read whole.
+
+    Returns:
+        Names and sizes of the dims, axes before, axes after.
     """
     cuts = sorted({1, *_suffix_products(before), *_suffix_products(after)})
     if cuts[0] == 0 or any(upper % lower for lower, upper in itertools.pairwise(cuts)):
-        whole = [axis(extent=extent) for extent in before], [axis(extent=extent) for extent in after]
-        return {}, *whole
+        return (), (), tuple(map(whole, before)), tuple(map(whole, after))
     digits = list(itertools.pairwise(cuts))[::-1]
     names = {low: f"i{position}" for position, (low, _) in enumerate(digits)}
-    dims = {names[low]: high // low for low, high in digits}
 
-    def axes(shape: Sequence[int]) -> list[Axis]:
+    def axes(shape: Sequence[int]) -> Axes:
         result, low = [], math.prod(shape)
         for extent in shape:
             low //= extent
             inside = [(start // low, names[start]) for start, end in digits if start >= low and end <= low * extent]
-            result.append(axis(*inside) if inside and extent > 1 else axis(extent=extent))
-        return result
+            result.append(axis(*inside) if inside and extent > 1 else whole(extent))
+        return tuple(result)
 
-    return dims, axes(before), axes(after)
+    return tuple(names.values()), tuple(high // low for low, high in digits), axes(before), axes(after)
 
 
 def _suffix_products(shape: Sequence[int]) -> list[int]:

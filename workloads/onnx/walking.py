@@ -15,7 +15,7 @@ from workloads.onnx.folding import fold
 from workloads.onnx.limits import MAX_ADDED_ASKED
 from workloads.onnx.registry import HANDLERS, RUNS, Handler, handler_of
 from workloads.onnx.scope import Scope, named, node_of
-from workloads.onnx.state import CALL, BudgetError, Load, Special
+from workloads.onnx.state import CALL, BudgetError, Load, Special, Treatment
 
 if TYPE_CHECKING:
     import onnx
@@ -78,27 +78,46 @@ def _described(node: Node, builder: Builder, scope: Scope, load: Load, proto: on
     Raises:
         WorkloadError: Its attributes or inputs are not those of its op type.
     """
-    handler = handler_of(node, load.extra)
-    special = _special(node, proto, load)
+    treatment = _treatment(node, proto, load)
     values = builder.values
     for item in node.inputs:
-        if item in values and values[item].opaque:
+        value = values.get(item)
+        if value is not None and value.opaque:
             mark_opaque(node, builder)
-            return node.op_type in load.free or handler is not None or special is not None or node.op_type in SOURCES
+            return treatment.known
     try:
-        if node.op_type in load.free:
+        if treatment.free:
             _pass_through(node, builder)
-            return True
-        if special is not None:
-            special(node, proto, builder, scope, load)
-            return True
-        return _step(node, builder, handler, load)
+        elif treatment.special is not None:
+            treatment.special(node, proto, builder, scope, load)
+        elif treatment.source is not None:
+            treatment.source(node, builder)
+            builder.folded.append(node.name)
+        else:
+            return _step(node, builder, treatment, load)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         shapes = ", ".join(str(values[item].shape) for item in node.inputs if item in values)
         raise WorkloadError(
             f"node {node.name!r} ({node.op_type}): its attributes do not fit its inputs of shape {shapes or '(none)'} "
             f"({type(error).__name__}: {error}); run onnx.checker on the model, or mend the handler if it is yours"
         ) from error
+    return True
+
+
+def _treatment(node: Node, proto: onnx.NodeProto, load: Load) -> Treatment:
+    """Give how nodes of this op type are described."""
+    key = (node.domain, node.op_type, proto.overload if load.functions else "")
+    found = load.treatments.get(key)
+    if found is None:
+        handler = handler_of(node, load.extra)
+        found = load.treatments[key] = Treatment(
+            free=node.op_type in load.free,
+            special=_special(node, proto, load),
+            source=SOURCES.get(node.op_type) if handler is None and not node.domain else None,
+            handler=handler,
+            runs=node.op_type in RUNS,
+        )
+    return found
 
 
 def _special(node: Node, proto: onnx.NodeProto, load: Load) -> Special | None:
@@ -126,13 +145,9 @@ def _pass_through(node: Node, builder: Builder) -> None:
     handler(Node(node.name, node.op_type, node.domain, node.inputs[:1], node.outputs[:1], {}), builder)
 
 
-def _step(node: Node, builder: Builder, handler: Handler | None, load: Load) -> bool:
-    """Describe one node: a constant source, a node that folds, or work that runs. False: nobody can."""
-    if handler is None and not node.domain and node.op_type in SOURCES:
-        SOURCES[node.op_type](node, builder)
-        builder.folded.append(node.name)
-        return True
-    values = [builder.value(node, index) if item else None for index, item in enumerate(node.inputs)]
+def _step(node: Node, builder: Builder, treatment: Treatment, load: Load) -> bool:
+    """Describe one node: one that folds, or work that runs. False: nobody can."""
+    handler, values = treatment.handler, builder.inputs(node)
     constant = known = computed = False
     for value in values:
         if value is None:
@@ -141,7 +156,7 @@ def _step(node: Node, builder: Builder, handler: Handler | None, load: Load) -> 
             constant, known = False, value.data is not None
             break
         constant, computed = True, computed or value.computed
-    if (constant or known) and node.op_type in RUNS:
+    if (constant or known) and treatment.runs:
         constant = known = False
     if computed and constant and any(map(_is_parameter, values)):  # as in a runtime: sizes are known only when it runs
         constant, known = False, True

@@ -26,7 +26,7 @@ def annotate(workload: Workload) -> Workload:
         return replace(workload, operators=tuple(_convolutional(workload)))
     anchors |= _outside(workload, anchors)
     blocks = _inherited(workload, anchors)
-    return replace(workload, operators=tuple(replace(op, block=blocks[op.name]) for op in workload.operators))
+    return replace(workload, operators=tuple(op.in_block(blocks[op.name]) for op in workload.operators))
 
 
 def _anchors(workload: Workload) -> dict[str, str]:
@@ -166,5 +166,5 @@ def _convolutional(workload: Workload) -> list[Operator]:
         if op.kind in counts:
             block = f"{'fc' if op.kind == 'matmul' else 'conv'}.{counts[op.kind]}"
             counts[op.kind] += 1
-        named.append(replace(op, block=block))
+        named.append(op.in_block(block))
     return named

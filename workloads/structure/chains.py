@@ -92,6 +92,8 @@ def collapse(workload: Workload) -> Workload:
         The same computation with fewer operators; FLOPs and bytes are those of the fused operators.
     """
     workload = _fuse_requantization(workload)
+    if not any(op.op_type in _ANCHORS for op in workload.operators):
+        return workload
     producers, consumers = workload.producers(), workload.consumers()
     outputs = set(workload.outputs)
     replaced: dict[str, Operator] = {}
@@ -251,6 +253,8 @@ def _fused(chain: Chain, region: list[Operator], source: str) -> Operator:
 
 def _fuse_requantization(workload: Workload) -> Workload:
     """Join Cast(int32) -> Mul(scales) after an integer product into one conversion, with the product of the scales."""
+    if not any(op.op_type == "MatMulInteger" for op in workload.operators):
+        return workload
     producers, consumers = workload.producers(), workload.consumers()
     replaced: dict[str, Operator] = {}
     gone: set[str] = set()
