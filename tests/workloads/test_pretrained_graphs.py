@@ -27,7 +27,7 @@ def encoder(layers: int, s: int, h: int) -> int:
     return layers * (4 * s * h * h + 2 * s * s * h + 8 * s * h * h)
 
 
-def smollm2(s: int, t: int) -> int:
+def smollm2_macs(s: int, t: int) -> int:
     """30 layers of width 576, 9 heads and 3 key heads of 64, gated FFN of 1536; 49,152 words."""
     h, up, words = 576, 1536, 49152
     layer = 2 * s * h * 9 * 64 + 2 * s * h * 3 * 64 + 2 * 9 * s * t * 64 + 3 * s * h * up
@@ -45,9 +45,9 @@ CASES: list[tuple[str, dict[str, Any], int]] = [
         {"batch": 1},
         3000 * 384 * 80 * 3 + 1500 * 384 * 384 * 3 + encoder(4, 1500, 384),
     ),
-    ("smollm2-135m", {"batch": 2, "seq": 1, "past": 99, "total": 100}, 2 * smollm2(1, 100)),
+    ("smollm2-135m", {"batch": 2, "total": 100}, 2 * smollm2_macs(1, 100)),
 ]
-EXPORTED = ("minilm-l6", "whisper-tiny-en", "smollm2-135m")
+EXPORTED = ("minilm-l6", "whisper-tiny-en")
 """These are exported first, by torch; in the default run only where that was done already (a minute each)."""
 
 
@@ -69,13 +69,3 @@ def test_someone_elses_int8_keeps_its_width() -> None:
     assert widths == {8}
     table = weight_table(path)
     assert set(table.loc[table["format"] == "int8", "true_bits"]) == {8}
-
-
-def test_smollm2_shows_the_four_bits_that_it_came_from() -> None:
-    if not any((cache_folder() / "exported").glob("smollm2-135m-*.onnx")):
-        pytest.skip("smollm2-135m was not exported yet; its GGUF file needs accelerate and gguf")
-    table = weight_table(model("smollm2-135m"))
-    matrices = table[table["shape"].map(len) == 2]
-    assert len(matrices) > 200
-    # Q4_1 has a scale and a minimum for 32 values, so a whole matrix has many levels: honest fp32 containers.
-    assert (matrices["container_bits"] == 32).all()

@@ -1,4 +1,4 @@
-"""ONNX files of the pretrained models that come as weights: SmolLM2 from GGUF, Whisper from its checkpoint."""
+"""ONNX files of the pretrained models that come as weights: SmolLM2 through the zoo, Whisper and MiniLM by torch."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workloads.capturing.torch_module import export_checked
-from workloads.errors import WorkloadError
 from workloads.zoo.export import export_minilm_l6
 from workloads.zoo.fetch import cache_folder
+from workloads.zoo.files import write_onnx
+from workloads.zoo.gguf import read_gguf
+from workloads.zoo.gguf_llama import LlamaWeights, llama_config
+from workloads.zoo.phase import PhaseName
 from workloads.zoo.pretrained import PRETRAINED, fetch
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["pretrained_onnx", "smollm2_module", "whisper_encoder_module"]
+__all__ = ["pretrained_onnx", "whisper_encoder_module", "write_smollm2"]
 
 _RELATIVE_ERROR = 1e-4
-"""Deeper models add up more rounding than `capturing.checking.TOLERANCE` allows: 30 layers, 1,500 positions."""
+"""Of Whisper: more rounding adds up than `capturing.checking.TOLERANCE` allows, over 1,500 positions."""
 
 # Parts of a parameter's name: OpenAI's checkpoint to transformers' `WhisperModel`.
 _WHISPER_NAMES = (
@@ -37,7 +40,9 @@ _WHISPER_NAMES = (
 
 
 def pretrained_onnx(name: str) -> Path:
-    """Give the ONNX file of a pretrained model, exported once where it comes as weights.
+    """Give the ONNX file of a pretrained model, written once where it comes as weights.
+
+    Of SmolLM2 it is the decode step, which has the cache; `write_smollm2` also writes the prefill.
 
     Raises:
         WorkloadError: The name is unknown, the package cannot be had, or what the export needs is not installed.
@@ -52,46 +57,19 @@ def pretrained_onnx(name: str) -> Path:
     return target
 
 
-def smollm2_module() -> torch.nn.Module:
-    """Build SmolLM2-135M in torch, its four-bit weights given back as floats.
+def write_smollm2(path: Path, phase: PhaseName) -> Path:
+    """Write SmolLM2-135M as the zoo writes any Llama, its four-bit weights given back as float32.
+
+    Args:
+        path: Where; the values lie beside it.
+        phase: "prefill": `input_ids` (batch, seq) to the logits of all tokens, and the cache; "decode": one token over
+            a cache with room for it.
 
     Raises:
-        WorkloadError: gguf or accelerate is not installed.
+        WorkloadError: The weights cannot be had.
     """
-    folder = fetch("smollm2-135m")
-    try:
-        import accelerate  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
-        import gguf  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
-    except ImportError as error:
-        raise WorkloadError(f"smollm2-135m is a GGUF file; to read it: pip install accelerate gguf ({error})") from None
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    options: dict[str, Any] = {"gguf_file": "model.gguf", "dtype": torch.float32, "attn_implementation": "eager"}
-    model: Any = AutoModelForCausalLM.from_pretrained(str(folder), **options)
-    return model.eval()  # type: ignore[no-any-return]
-
-
-def _export_smollm2(path: Path) -> None:
-    """Write a decode step: tokens over a cache of keys and values; batch, seq and past stay symbolic."""
-    module = smollm2_module()
-    first, second = _prefilled(module, 2, 6, 3), _prefilled(module, 3, 19, 5)
-    export_checked(module, first, path, check=second, tolerance=_RELATIVE_ERROR)
-
-
-def _prefilled(module: Any, batch: int, past: int, new: int) -> dict[str, Any]:
-    """Give a step over a cache that the model filled itself: drawn keys lead 30 trained layers far from their range."""
-    import torch
-    from transformers import DynamicCache
-
-    ids = torch.randint(1000, 40000, (batch, past + new), generator=torch.Generator().manual_seed(batch))
-    with torch.no_grad():
-        filled = module(ids[:, :past], use_cache=True).past_key_values
-    cache = DynamicCache()  # a plain one: torch.export does not take the model's own
-    for index, layer in enumerate(filled.layers):
-        cache.update(layer.keys, layer.values, index)
-    mask = torch.ones_like(ids)
-    return {"input_ids": ids[:, past:], "attention_mask": mask, "past_key_values": cache, "use_cache": True}
+    file = read_gguf(fetch("smollm2-135m") / "model.gguf")
+    return write_onnx(llama_config(file), path, weights=LlamaWeights(file), phase=phase, dtype="fp32", logits="all")
 
 
 def whisper_encoder_module() -> torch.nn.Module:
@@ -129,6 +107,10 @@ def whisper_encoder_module() -> torch.nn.Module:
             return self.encoder(input_features).last_hidden_state
 
     return Encoder().eval()
+
+
+def _export_smollm2(path: Path) -> None:
+    write_smollm2(path, "decode")
 
 
 def _export_whisper(path: Path) -> None:
