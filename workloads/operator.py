@@ -106,8 +106,8 @@ class Axis:
     def _counted(self, dims: Mapping[str, Num]) -> Num:
         sizes = [dims[name] for _, name in self.terms]
         bounds = [*sizes, self.extent]
-        coefficients = tuple(coefficient for coefficient, _ in self.terms)
-        if any(is_batch(bound) for bound in bounds):
+        coefficients = tuple([coefficient for coefficient, _ in self.terms])
+        if any(map(is_batch, bounds)):
             rows = np.broadcast_arrays(*[np.asarray(-1 if bound is None else bound) for bound in bounds])
             unique, inverse = np.unique(np.stack(rows, axis=-1).reshape(-1, len(bounds)), axis=0, return_inverse=True)
             counts = [
@@ -116,7 +116,7 @@ class Axis:
             ]
             return np.asarray(counts, dtype=float)[inverse.reshape(rows[0].shape)]
         extent = -1 if self.extent is None else int(self.extent)  # no batch here
-        return distinct_positions(coefficients, tuple(int(size) for size in sizes), self.offset, extent)
+        return distinct_positions(coefficients, tuple(map(int, sizes)), self.offset, extent)
 
     def length(self, dims: Mapping[str, Num]) -> Num:
         """Give the stored length of the axis: its extent, or what the whole nest reaches."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -104,11 +105,11 @@ class Workload:
 
     def consumers(self) -> dict[str, list[Operator]]:
         """Map each tensor name to the operators that read it, in order."""
-        readers: dict[str, list[Operator]] = {}
+        readers: defaultdict[str, list[Operator]] = defaultdict(list)
         for op in self.operators:
             for tensor in op.inputs:
-                readers.setdefault(tensor.name, []).append(op)
-        return readers
+                readers[tensor.name].append(op)
+        return dict(readers)
 
     def to_networkx(self) -> nx.MultiDiGraph[Any]:
         """Give a graph with one node per operator (attribute `operator`) and one edge per tensor (attribute `tensor`).

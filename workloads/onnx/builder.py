@@ -14,12 +14,32 @@ from numpy.typing import NDArray
 from workloads.errors import WorkloadError
 from workloads.formats import FORMATS, arithmetic_format
 from workloads.onnx.limits import MAX_AXES, MAX_VALUES, check_shape
-from workloads.onnx.nests import broadcast_axes, check_nest, index_axes, index_names, plain, whole
+from workloads.onnx.nests import (
+    broadcast_axes,
+    check_nest,
+    dim_axes,
+    dim_names,
+    index_axes,
+    index_names,
+    plain,
+    whole,
+)
 from workloads.onnx.nodes import Node
 from workloads.onnx.values import FP32, Value
 from workloads.operator import Axis, Operator, Role, Tensor
 
-__all__ = ["Builder", "Node", "Value", "broadcast_axes", "index_axes", "index_names", "plain", "whole"]
+__all__ = [
+    "Builder",
+    "Node",
+    "Value",
+    "broadcast_axes",
+    "dim_axes",
+    "dim_names",
+    "index_axes",
+    "index_names",
+    "plain",
+    "whole",
+]
 
 
 @dataclass(slots=True)

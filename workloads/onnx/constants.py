@@ -54,7 +54,7 @@ def stored_value(tensor: onnx.TensorProto, name: str, folder: Path | None, level
     size = prod(shape) if len(shape) <= MAX_AXES else MAX_VALUES + 1  # a million dims multiply for seconds
     if size > MAX_VALUES or (shape and min(shape) < 0):
         check_shape(shape, f"initializer {tensor.name!r}")
-    value = Value(name, shape, code_of_onnx(number, tensor.name), constant=True, role="weight", level=level)
+    value = Value(name, shape, code_of_onnx(number, tensor.name), None, True, "weight", level=level)
     small = size <= (LIMIT if number in _INTEGERS else _FLOATS) and number != _STRING
     if external_location(tensor) is None:
         raw = tensor.raw_data

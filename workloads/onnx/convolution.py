@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from workloads.errors import WorkloadError
 from workloads.formats import format_code
-from workloads.onnx.builder import Builder, Node, Value, plain
+from workloads.onnx.builder import Builder, Node, Value, dim_axes, dim_names, plain
 from workloads.onnx.epilogue import activate, requantize
 from workloads.onnx.windows import transposed_windows, windows
 from workloads.operator import Axis, Tensor, axis
+from workloads.quick import quick
 
 __all__ = [
     "conv",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Nest:
     """The loop nest of a convolution and the axes of its tensors.
@@ -208,11 +210,14 @@ def _nest(node: Node, x: Value, w: Value, channels_last: bool = False) -> _Nest:
         )
     kernel = node.ints("kernel_shape", w.shape[2:])
     sizes, reach = windows(node, extents, kernel)
-    dims = {"b": x.shape[0]} | ({"g": groups} if groups > 1 else {}) | {"m": filters, "c": channels}
-    dims |= {f"p{i}": size for i, size in enumerate(sizes)} | {f"r{i}": size for i, size in enumerate(kernel)}
+    dims = {"b": x.shape[0], "g": groups, "m": filters, "c": channels}
+    if groups == 1:
+        del dims["g"]
+    dims.update(zip(dim_names("p", rank), sizes, strict=True))
+    dims.update(zip(dim_names("r", rank), kernel, strict=True))
     inside, outside = _channels(groups, channels, "c"), _channels(groups, filters, "m")
-    spatial = tuple(plain(f"p{i}") for i in range(rank))
-    weight = (outside, plain("c"), *(plain(f"r{i}") for i in range(rank)))
+    spatial = dim_axes("p", rank)
+    weight = (outside, plain("c"), *dim_axes("r", rank))
     if channels_last:
         shape = (x.shape[0], *sizes, w.shape[0])
         return _Nest(dims, (plain("b"), *reach, inside), weight, (plain("b"), *spatial, outside), outside, shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from workloads.errors import WorkloadError
 from workloads.formats import FORMATS, format_code
@@ -39,17 +40,24 @@ def broadcast_shape(node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int,
     Raises:
         WorkloadError: They do not fit.
     """
-    rank = max(map(len, shapes))
-    if all(shape == shapes[0] for shape in shapes[1:]):
-        return shapes[0]
+    shape = _broadcast(*shapes)
+    if shape is None:
+        raise WorkloadError(
+            f"node {node.name!r} ({node.op_type}): shapes {', '.join(map(str, shapes))} do not broadcast; "
+            "check the sizes given for the symbolic dims"
+        )
+    return shape
+
+
+@lru_cache(maxsize=4096)
+def _broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Broadcast shapes; None: they do not fit."""
+    rank = max(len(shape) for shape in shapes)
     result = [1] * rank
     for shape in shapes:
         for position, extent in enumerate(shape, start=rank - len(shape)):
             if extent != 1 and result[position] not in (1, extent):
-                raise WorkloadError(
-                    f"node {node.name!r} ({node.op_type}): shapes {', '.join(map(str, shapes))} do not broadcast; "
-                    "check the sizes given for the symbolic dims"
-                )
+                return None
             result[position] = extent if result[position] == 1 else result[position]
     return tuple(result)
 

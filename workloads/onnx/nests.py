@@ -11,7 +11,7 @@ from workloads.onnx.limits import MAX_POINTS
 from workloads.onnx.nodes import Node
 from workloads.operator import Axis, Tensor, axis
 
-__all__ = ["broadcast_axes", "check_nest", "index_axes", "index_names", "plain", "whole"]
+__all__ = ["broadcast_axes", "check_nest", "dim_axes", "dim_names", "index_axes", "index_names", "plain", "whole"]
 
 
 def check_nest(
@@ -59,16 +59,26 @@ def whole(extent: int) -> Axis:
     return axis(extent=extent)
 
 
-@lru_cache(maxsize=64)
-def index_axes(rank: int) -> tuple[Axis, ...]:
-    """Give the axes of a tensor whose dims are `index_names`."""
-    return tuple(map(plain, index_names(rank)))
+@lru_cache(maxsize=256)
+def dim_names(letter: str, count: int) -> tuple[str, ...]:
+    """Name dims of one kind: p0, p1, ..."""
+    return tuple(f"{letter}{position}" for position in range(count))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
+def dim_axes(letter: str, count: int) -> tuple[Axis, ...]:
+    """Give the axes that walk the dims of one kind (`dim_names`)."""
+    return tuple(map(plain, dim_names(letter, count)))
+
+
 def index_names(rank: int) -> tuple[str, ...]:
     """Name the dims of an element-wise nest: i0, i1, ..."""
-    return tuple(f"i{position}" for position in range(rank))
+    return dim_names("i", rank)
+
+
+def index_axes(rank: int) -> tuple[Axis, ...]:
+    """Give the axes of a tensor whose dims are `index_names`."""
+    return dim_axes("i", rank)
 
 
 def broadcast_axes(shape: Sequence[int], names: Sequence[str], sizes: Sequence[int]) -> tuple[Axis, ...]:

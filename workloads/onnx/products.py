@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from workloads.errors import WorkloadError
 from workloads.formats import format_code
-from workloads.onnx.builder import Builder, Node, Value, broadcast_axes, plain
+from workloads.onnx.builder import Builder, Node, Value, broadcast_axes, dim_axes, dim_names, plain
 from workloads.onnx.dtypes import code_of_onnx
 from workloads.onnx.elementwise import broadcast_shape
 from workloads.onnx.epilogue import activate
@@ -127,7 +127,7 @@ def emit_matmul(
     b_shape = b.shape if orders is None else tuple(b.shape[i] for i in orders[1])
     matrix = (len(a_shape) > 1) + (len(b_shape) > 1)
     batch = output.shape[: output.rank - matrix]
-    names = tuple([f"b{position}" for position in range(len(batch))])
+    names = dim_names("b", len(batch))
     m, n, k = plain("m"), plain("n"), plain("k")
     dims = dict(zip(names, batch, strict=True))
     dims |= {"m": a_shape[-2] if len(a_shape) > 1 else 1, "n": b_shape[-1] if len(b_shape) > 1 else 1}
@@ -136,7 +136,7 @@ def emit_matmul(
     b_axes = (*broadcast_axes(b_shape[:-2], names, batch), k, n) if len(b_shape) > 1 else (k,)
     if orders is not None:
         a_axes, b_axes = _stored(a_axes, orders[0]), _stored(b_axes, orders[1])
-    written = (*map(plain, names), *((m,) if len(a_shape) > 1 else ()), *((n,) if len(b_shape) > 1 else ()))
+    written = (*dim_axes("b", len(batch)), *((m,) if len(a_shape) > 1 else ()), *((n,) if len(b_shape) > 1 else ()))
     inputs = [builder.tensor(a, a_axes), builder.tensor(b, b_axes)]
     if bias is not None:
         inputs.append(builder.tensor(bias, broadcast_axes(bias.shape, ("n",), (dims["n"],))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workloads.errors import WorkloadError
-from workloads.onnx.builder import Node
+from workloads.onnx.builder import Node, dim_names
 from workloads.operator import Axis, axis
 
 __all__ = ["transposed_windows", "windows"]
@@ -26,7 +26,9 @@ def windows(node: Node, extents: Sequence[int], kernel: Sequence[int]) -> tuple[
     dilations = node.ints("dilations", (1,) * rank)
     pads = node.ints("pads", (0,) * (2 * rank))
     mode = node.text("auto_pad", "NOTSET")
+    ceil = node.int("ceil_mode")
     _check_steps(node, (*strides, *dilations, *kernel))
+    places, window = dim_names("p", rank), dim_names("r", rank)
     sizes, axes = [], []
     for i in range(rank):
         reach = dilations[i] * (kernel[i] - 1) + 1
@@ -37,8 +39,8 @@ def windows(node: Node, extents: Sequence[int], kernel: Sequence[int]) -> tuple[
             before = total // 2 if mode == "SAME_UPPER" else total - total // 2
         else:
             span = extents[i] + (0 if mode == "VALID" else before + after) - reach
-            size = (-(-span // strides[i]) if node.int("ceil_mode") else span // strides[i]) + 1
-            if node.int("ceil_mode") and (size - 1) * strides[i] >= extents[i] + before:
+            size = (-(-span // strides[i]) if ceil else span // strides[i]) + 1
+            if ceil and (size - 1) * strides[i] >= extents[i] + before:
                 size -= 1  # a window must start inside the input or its left padding
         if size < 1:
             raise WorkloadError(
@@ -46,7 +48,7 @@ def windows(node: Node, extents: Sequence[int], kernel: Sequence[int]) -> tuple[
                 f"with padding {before}+{after}; check the sizes given for the symbolic dims"
             )
         sizes.append(size)
-        axes.append(axis((strides[i], f"p{i}"), (dilations[i], f"r{i}"), offset=-before, extent=extents[i]))
+        axes.append(Axis(((strides[i], places[i]), (dilations[i], window[i])), -before, extents[i]))
     return sizes, axes
 
 

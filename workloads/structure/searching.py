@@ -25,20 +25,20 @@ def first_above(workload: Workload, through: Collection[str], wanted: Wanted) ->
         through: Kinds of operators that are passed.
         wanted: Which operator to find.
     """
-    producer: dict[str, str] = {}
-    found: dict[str, Operator | None] = {}
+    found: dict[str, Operator] = {}
     for op in workload.operators:
         nearest: Operator | None = None
         if wanted(op):
             nearest = op
         elif op.kind in through:
-            above = {t.name: t for t in op.inputs if t.role != "weight" and found.get(producer.get(t.name, ""))}
+            above = [tensor for tensor in op.inputs if tensor.name in found and tensor.role != "weight"]
             if above:
-                name = max(above, key=lambda name: _volume(above[name], op)) if len(above) > 1 else next(iter(above))
-                nearest = found[producer[name]]
-        found[op.name] = nearest
-        producer.update((tensor.name, op.name) for tensor in op.outputs)
-    return lambda tensor: found.get(producer.get(tensor, ""))
+                largest = max(above, key=lambda tensor: _volume(tensor, op)) if len(above) > 1 else above[0]
+                nearest = found[largest.name]
+        if nearest is not None:
+            for tensor in op.outputs:
+                found[tensor.name] = nearest
+    return found.get
 
 
 def _volume(tensor: Tensor, op: Operator) -> float:
@@ -62,10 +62,11 @@ def first_below(
         wanted: Which operator to find.
     """
     found: dict[str, tuple[int, Operator]] = {}
+    hits = {op.name for op in workload.operators if wanted(op)}
     for op in reversed(workload.operators):
         best: tuple[int, Operator] | None = None
         for reader in (reader for tensor in op.outputs for reader in consumers.get(tensor.name, ())):
-            if wanted(reader):
+            if reader.name in hits:
                 best = (1, reader)
                 break
             below = found.get(reader.name) if reader.kind in through else None
