@@ -23,6 +23,7 @@ from typing import Any
 from dse.files import atomic_write
 from dse.report.tables import markdown_table
 from reports.graph_kinds_peers import PEER_CODE, PEERS
+from tests.fixtures.graph_kinds.compare import TABLE
 from tests.fixtures.graph_kinds.formulas import KINDS, Kind
 
 HERE = Path(__file__).parent
@@ -114,6 +115,13 @@ def peer_rows() -> dict[tuple[str, str], dict[str, str]]:
     """Read what the other tools gave."""
     with (HERE / "graph_kinds_peers.csv").open(newline="", encoding="utf-8") as file:
         return {(row["model"], row["tool"]): row for row in csv.DictReader(file)}
+
+
+def compared() -> str:
+    """Give the differences from torch that `tests.fixtures.graph_kinds.compare` measured."""
+    with TABLE.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    return markdown_table(header, rows)
 
 
 def targets() -> list[list[str]]:
@@ -232,7 +240,7 @@ def main() -> None:
     text = TEXT.format(
         table=markdown_table(header, rows), right=right, count=len(KINDS),
         peers=", ".join(f"{PEERS[tool]} {counts[tool]} (of the first nine: {of_nine[tool]})" for tool in PEERS),
-        targets=markdown_table(["load", "asked", "measured", "what"], targets()),
+        targets=markdown_table(["load", "asked", "measured", "what"], targets()), compared=compared(),
     )  # fmt: skip
     with atomic_write(HERE / "graph_kinds.md") as part:
         Path(part).write_text(text, encoding="utf-8")
@@ -251,6 +259,16 @@ three loads in a process; peak: resident memory of that process, with the interp
 Written by `python -m reports.graph_kinds`; peers measured on 25 November 2026.
 
 {table}
+
+## Do the graphs compute what torch computes
+
+Every export of torch was compared with torch in ONNX Runtime when it was made (a dynamic one on a second shape with
+padding); what quantizers, optimizers and model builders then made of one was not compared again. Three were compared
+later, on files whose graphs are the fixtures byte for byte (`python -m tests.fixtures.graph_kinds.compare --full
+FOLDER`): largest difference of an output, relative to its largest value. One cannot run as it is, because ONNX Runtime
+has no bfloat16 kernels on a CPU; the same nodes and weights can.
+
+{compared}
 
 ## Times that are asked for
 
