@@ -23,6 +23,7 @@ from typing import Any
 from dse.files import atomic_write
 from dse.report.tables import markdown_table
 from reports.graph_kinds_peers import PEER_CODE, PEERS
+from tests.bench.big_graphs import deep_graph
 from tests.fixtures.graph_kinds.compare import TABLE
 from tests.fixtures.graph_kinds.formulas import KINDS, Kind
 
@@ -170,43 +171,6 @@ cpu = time.process_time() - start
 print(json.dumps({"cpu_s": cpu, "peak_mb": peak_mb()}))
 """
 )
-
-
-def deep_graph(folder: Path) -> Path:
-    """Repeat the layers of the dynamic BERT fixture until the graph has about 1,700 nodes."""
-    import onnx
-
-    model = onnx.load(str(FIXTURES / "bert4_eager_dynamic.onnx"), load_external_data=False)
-    path = folder / "deep.onnx"
-    onnx.save(deepened(model), str(path))
-    return path
-
-
-def deepened(model: Any) -> Any:
-    """Append copies of the graph to itself: the states of one copy stand in for the embeddings of the next."""
-    graph, copies = model.graph, 11
-    original, states = list(graph.node), graph.output[0].name
-    stored, outside = {tensor.name for tensor in graph.initializer}, {item.name for item in graph.input}
-    first = next(node.output[0] for node in original if node.op_type == "LayerNormalization")
-    del graph.node[:]
-    last = ""
-    for copy in range(copies):
-        names = {} if copy == copies - 1 else {name: f"{name}.{copy}" for node in original for name in node.output}
-        for node in original:
-            added = graph.node.add()
-            added.CopyFrom(node)
-            added.name = f"{node.name}.{copy}"
-            added.input[:] = [
-                name
-                if name in stored | outside or not name
-                else last
-                if name == first and last
-                else names.get(name, name)
-                for name in node.input
-            ]
-            added.output[:] = [names.get(name, name) for name in node.output]
-        last = names.get(states, states)
-    return model
 
 
 def main() -> None:

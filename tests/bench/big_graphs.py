@@ -1,15 +1,18 @@
-"""Large graphs for timings: a decoder of the Llama 3 70B kind as exporters write it, node by node, no weights."""
+"""Large graphs for timings: a decoder of the Llama 3 70B kind as exporters write it, and a BERT many times in a row."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["decoder"]
+__all__ = ["decoder", "deep_graph"]
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "graph_kinds"
 
 FP16, INT64 = TensorProto.FLOAT16, TensorProto.INT64
 
@@ -110,3 +113,38 @@ def _repeated(g: _Writer, x: str, heads: int, groups: int, size: int, batch: str
     wanted = g("Concat", batch, g.shape([groups]), g.shape([heads // groups]), seq, g.shape([size]), axis=0)
     wide = g("Expand", g("Unsqueeze", x, g.shape([2])), wanted)
     return g("Reshape", wide, g("Concat", batch, g.shape([heads]), seq, g.shape([size]), axis=0))
+
+
+def deep_graph(folder: Path) -> Path:
+    """Repeat the layers of the dynamic BERT fixture until the graph has about 1,700 nodes."""
+    model = onnx.load(str(FIXTURES / "bert4_eager_dynamic.onnx"), load_external_data=False)
+    path = folder / "deep.onnx"
+    onnx.save(deepened(model), str(path))
+    return path
+
+
+def deepened(model: Any) -> Any:
+    """Append copies of the graph to itself: the states of one copy stand in for the embeddings of the next."""
+    graph, copies = model.graph, 11
+    original, states = list(graph.node), graph.output[0].name
+    stored, outside = {tensor.name for tensor in graph.initializer}, {item.name for item in graph.input}
+    first = next(node.output[0] for node in original if node.op_type == "LayerNormalization")
+    del graph.node[:]
+    last = ""
+    for copy in range(copies):
+        names = {} if copy == copies - 1 else {name: f"{name}.{copy}" for node in original for name in node.output}
+        for node in original:
+            added = graph.node.add()
+            added.CopyFrom(node)
+            added.name = f"{node.name}.{copy}"
+            added.input[:] = [
+                name
+                if name in stored | outside or not name
+                else last
+                if name == first and last
+                else names.get(name, name)
+                for name in node.input
+            ]
+            added.output[:] = [names.get(name, name) for name in node.output]
+        last = names.get(states, states)
+    return model

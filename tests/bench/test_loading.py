@@ -13,8 +13,7 @@ from typing import Any
 import onnx
 import pytest
 
-from reports.graph_kinds import deep_graph
-from tests.bench.big_graphs import decoder
+from tests.bench.big_graphs import decoder, deep_graph
 from workloads import Workload, load_onnx
 
 ROOT = Path(__file__).parents[2]
