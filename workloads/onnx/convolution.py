@@ -210,9 +210,7 @@ def _nest(node: Node, x: Value, w: Value, channels_last: bool = False) -> _Nest:
         )
     kernel = node.ints("kernel_shape", w.shape[2:])
     sizes, reach = windows(node, extents, kernel)
-    dims = {"b": x.shape[0], "g": groups, "m": filters, "c": channels}
-    if groups == 1:
-        del dims["g"]
+    dims = {"b": x.shape[0]} | ({"g": groups} if groups > 1 else {}) | {"m": filters, "c": channels}
     dims.update(zip(dim_names("p", rank), sizes, strict=True))
     dims.update(zip(dim_names("r", rank), kernel, strict=True))
     inside, outside = _channels(groups, channels, "c"), _channels(groups, filters, "m")
