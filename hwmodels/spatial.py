@@ -85,6 +85,7 @@ class BufferLevel:
             below; shadow: the stated capacity has a second copy (or moves in place), loads overlap.
         shared_port: Reads and writes share one bandwidth (a DRAM bus).
         burst_bits: Shortest transfer [bit]; 0: any.
+        bypass: Roles that may go past the level although it could keep them; None: any of them.
     """
 
     name: str
@@ -100,6 +101,7 @@ class BufferLevel:
     buffering: Buffering = "double"
     shared_port: bool = False
     burst_bits: int = 0
+    bypass: tuple[Role, ...] | None = None
 
     @property
     def fan_out(self) -> int:

@@ -67,10 +67,19 @@ def piece_words(window: Window, sizes: Sequence[Ints], exact: bool) -> Ints:
     box = 1 + sum(abs(coefficient) * (size - 1) for (coefficient, _), size in zip(window.terms, sizes, strict=True))
     words: Ints = np.asarray(box)
     if exact and sizes:
-        unique, inverse = np.unique(np.stack(sizes, axis=1), axis=0, return_inverse=True)
-        counts = [len(_offsets(tuple(c for c, _ in window.terms), tuple(map(int, row)))) for row in unique]
-        words = np.array(counts, dtype=np.int64)[inverse.reshape(-1)]
+        words = _distinct(tuple(coefficient for coefficient, _ in window.terms), sizes)
     return words if window.extent is None else np.minimum(words, window.extent)
+
+
+def _distinct(coefficients: tuple[int, ...], sizes: Sequence[Ints]) -> Ints:
+    """Count the distinct values of sum(coefficient x i), 0 <= i < size."""
+    code: Ints = np.zeros((), dtype=np.int64)
+    for size in sizes:
+        code = code * (int(size.max(initial=0)) + 1) + size
+    _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
+    rows = np.stack([np.broadcast_to(size, code.shape).reshape(-1)[first] for size in sizes], axis=1)
+    counts = [len(_offsets(coefficients, tuple(map(int, row)))) for row in rows]
+    return np.asarray(np.array(counts, dtype=np.int64)[inverse].reshape(code.shape))
 
 
 @lru_cache(maxsize=65536)

@@ -1,12 +1,10 @@
 """Energy and port cycles as linear forms of the mapper's unknowns, one row per spatial vector.
 
 The unknowns belong to *flows*: a tensor on its way from a level that keeps it to the next inner one that does. For a
-tensor
-without windows the unknown is a multiplier: how often the whole tensor makes that way, 1 being compulsory. For one with
-windows it is a number of elements, one unknown for what the parent reads and one for what its children are sent, since
-neighbours share words. With perfect factors everything else about traffic follows from the spatial vector alone, also
-what
-feeds the MACs, for which every step counts.
+tensor without windows the unknown is a multiplier: how often the whole tensor makes that way, 1 being compulsory. For
+one with windows it is a number of elements, one unknown for what the parent reads and one for what its children are
+sent, since neighbours share words. With perfect factors everything else about traffic follows from the spatial vector
+alone, also what feeds the MACs, for which every step counts.
 """
 
 from __future__ import annotations
@@ -18,14 +16,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwmodels.mapping.factors import Floats, Ints
+from hwmodels.mapping.mapper.factors import Floats, Ints
+from hwmodels.mapping.mapper.spatial import SpatialChoices, passes_on
 from hwmodels.mapping.pricing import element_words
-from hwmodels.mapping.problem import Operand, Problem
+from hwmodels.mapping.problem import Operand, Problem, Window
 from hwmodels.mapping.walks import AxisLoop
 from hwmodels.mapping.windows import window_sums
 from hwmodels.spatial import ROLES, Accelerator, Conventions
 
 __all__ = ["Flow", "Forms", "cost_forms", "flows_of"]
+
+O = ROLES.index("O")  # noqa: E741
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +52,21 @@ class Forms:
 
     Attributes:
         flows: The unknowns.
-        energy_base: Energy [J] but for static power; (n_choices,).
-        energy: [J] per unit of the unknown; (n_choices, n_flows).
-        ports: Names of the ports with a finite bandwidth.
-        port_base: Cycles; (n_choices, n_ports).
-        port: Cycles per unit of the unknown; (n_choices, n_ports, n_flows).
+        energy: [J] per unit of the unknown, last the base, but for static power; (n_choices, n_flows + 1).
+        ports: Level and name of the ports with a finite bandwidth.
+        port: Cycles per unit of the unknown, last the base; (n_choices, n_ports, n_flows + 1).
+        outer_energy: As `energy`, what the outermost level spends on each tensor; (n_choices, roles, n_flows + 1).
+        outer_port: As `port`, what it moves of each tensor; (n_choices, n_ports, roles, n_flows + 1).
         steps: Cycles of computing; (n_choices,).
         static_j: Energy per cycle that flows whatever runs [J].
     """
 
     flows: tuple[Flow, ...]
-    energy_base: Floats
     energy: Floats
-    ports: tuple[str, ...]
-    port_base: Floats
+    ports: tuple[tuple[int, str], ...]
     port: Floats
+    outer_energy: Floats
+    outer_port: Floats
     steps: Floats
     static_j: float
 
@@ -90,7 +91,12 @@ def flows_of(keeps: Sequence[Sequence[str]], windowed: Sequence[str] = ()) -> tu
 
 
 def cost_forms(
-    problem: Problem, accelerator: Accelerator, rules: Conventions, keeps: Sequence[Sequence[str]], factors: Ints
+    problem: Problem,
+    accelerator: Accelerator,
+    rules: Conventions,
+    keeps: Sequence[Sequence[str]],
+    choices: SpatialChoices,
+    fed: dict[tuple[int, int], Floats],
 ) -> Forms:
     """Give the linear forms of every spatial vector.
 
@@ -99,8 +105,10 @@ def cost_forms(
         accelerator: Prices and bandwidths.
         rules: What a word is.
         keeps: Roles that each level holds.
-        factors: Spatial vectors, (n_choices, levels, dims).
+        choices: Spatial vectors.
+        fed: What is known of the elements that feed the MACs, by tensor and level; added to.
     """
+    factors = choices.factors
     windowed = [role for role in ROLES if problem.operands[role].windows]
     flows = flows_of(keeps, windowed)
     depth, n = len(accelerator.levels), len(factors)
@@ -110,8 +118,14 @@ def cost_forms(
     tables = _Tables(np.zeros((2, n, len(ROLES), depth, len(flows) + 1)), flows)
     for column, role in enumerate(ROLES):
         kept = [level for level, roles in enumerate(keeps) if role in roles]
-        fill = _window_flows if role in windowed else _plain_flows
-        fill(tables, problem, rules, column, kept, above, temporal)
+        if role not in windowed:
+            _plain_flows(tables, problem, column, kept, above, temporal)
+            continue
+        key = (column, kept[-1])
+        if key not in fed:
+            forwards = passes_on(choices.passing, column, kept[-1], depth)
+            fed[key] = _fed(problem, rules, column, above[:, kept[-1]], above[:, depth] // above[:, kept[-1]], forwards)
+        _window_flows(tables, column, kept, fed[key])
     return _priced(problem, accelerator, rules, tables, above, temporal.prod(axis=1))
 
 
@@ -133,7 +147,7 @@ class _Tables:
 
 
 def _plain_flows(
-    tables: _Tables, problem: Problem, rules: Conventions, column: int, kept: list[int], above: Ints, temporal: Floats
+    tables: _Tables, problem: Problem, column: int, kept: list[int], above: Ints, temporal: Floats
 ) -> None:
     """Fill in a tensor without windows: its size, for all copies that hold the same, times the multiplier."""
     role, depth = ROLES[column], above.shape[1] - 1
@@ -154,19 +168,16 @@ def _plain_flows(
                 tables.into(column, child, -1, -copies[:, child])
 
 
-def _window_flows(
-    tables: _Tables, problem: Problem, rules: Conventions, column: int, kept: list[int], above: Ints, temporal: Floats
-) -> None:
+def _window_flows(tables: _Tables, column: int, kept: list[int], fed: Floats) -> None:
     """Fill in an input with windows: elements are the unknowns; what feeds the MACs follows from the spatial vector."""
-    depth, ones = above.shape[1] - 1, np.ones(len(above))
+    ones = np.ones(len(fed))
     for parent, child in itertools.pairwise(kept):
         tables.out(column, parent, tables.flows.index(Flow(column, parent, child, "out")), ones)
         tables.into(column, child, tables.flows.index(Flow(column, parent, child, "in")), ones)
-    apart, joined = above[:, kept[-1]], above[:, depth] // above[:, kept[-1]]
-    tables.out(column, kept[-1], -1, _fed(problem, rules, column, apart, joined))
+    tables.out(column, kept[-1], -1, fed)
 
 
-def _fed(problem: Problem, rules: Conventions, column: int, apart: Ints, joined: Ints) -> Floats:
+def _fed(problem: Problem, rules: Conventions, column: int, apart: Ints, joined: Ints, forwards: Ints) -> Floats:
     """Count the elements of a tensor with windows that feed the MACs, over all steps.
 
     Args:
@@ -175,9 +186,9 @@ def _fed(problem: Problem, rules: Conventions, column: int, apart: Ints, joined:
         column: Place of the tensor.
         apart: Spatial factors above the level that feeds the MACs; (n_choices, dims).
         joined: Those below it; loops inside them are taken to be spatial alone.
+        forwards: Whether neighbours pass its words on; (n_choices,).
     """
     operand = problem.operands[ROLES[column]]
-    names = list(problem.sizes)
     total = np.ones(len(apart))
     for place, (dim, size) in enumerate(problem.sizes.items()):
         if dim in operand.dims:
@@ -185,23 +196,19 @@ def _fed(problem: Problem, rules: Conventions, column: int, apart: Ints, joined:
         elif dim not in operand.indexed:
             total *= size / joined[:, place]
     for window in operand.windows:
-        total *= _window_fed(
-            problem, rules, operand, window.dims, [names.index(dim) for dim in window.dims], apart, joined
-        )
+        for passes in (False, True):
+            rows = forwards == passes
+            if rows.any():
+                total[rows] *= _window_fed(problem, rules, operand, window, apart[rows], joined[rows], passes)
     return total
 
 
 def _window_fed(
-    problem: Problem,
-    rules: Conventions,
-    operand: Operand,
-    dims: tuple[str, ...],
-    places: list[int],
-    apart: Ints,
-    joined: Ints,
+    problem: Problem, rules: Conventions, operand: Operand, window: Window, apart: Ints, joined: Ints, forwards: bool
 ) -> Floats:
-    window = next(item for item in operand.windows if item.dims == dims)
-    sizes = [problem.sizes[dim] for dim in dims]
+    names = list(problem.sizes)
+    sizes = [problem.sizes[dim] for dim in window.dims]
+    places = [names.index(dim) for dim in window.dims]
     loops = [
         AxisLoop(at, size // apart[:, place], "apart")
         for at, (size, place) in enumerate(zip(sizes, places, strict=True))
@@ -209,40 +216,64 @@ def _window_fed(
     loops += [AxisLoop(at, joined[:, place], "temporal") for at, place in enumerate(places)]
     loops += [AxisLoop(at, np.ones(len(apart), dtype=np.int64), "joined") for at in range(len(places))]
     exact = rules.exact_windows or operand.role != "I"
-    return window_sums(window, sizes, loops, len(apart), exact, False).new[-1].astype(np.float64)
+    return window_sums(window, sizes, loops, len(apart), exact, forwards).new[-1].astype(np.float64)
 
 
 def _priced(
     problem: Problem, accelerator: Accelerator, rules: Conventions, tables: _Tables, above: Ints, steps: Floats
 ) -> Forms:
     """Turn elements into words, and these into energy and cycles."""
-    n, flows = len(above), tables.flows
-    energy = np.zeros((n, len(flows) + 1))
-    energy[:, -1] = problem.macs * accelerator.mac_j + problem.extra_values * accelerator.levels[0].read_j
-    names: list[str] = []
-    rows: list[Floats] = []
-    used = above.prod(axis=2)
-    for place, level in enumerate(accelerator.levels):
-        width = element_words(problem, level, rules)
-        reads, writes = (np.einsum("nrf,r->nf", tables.values[side, :, :, place], width) for side in (0, 1))
-        energy += reads * level.read_j + writes * level.write_j
-        if place == 0:
-            reads[:, -1] += problem.extra_values
-        for words, per_cycle, name in (
-            (reads, level.read_words_per_cycle, "read"),
-            (writes, level.write_words_per_cycle, "write"),
-        ):
-            if per_cycle:
-                names.append(f"{level.name} {name}")
-                rows.append(words / used[:, place, None] / per_cycle)
-    ports = np.stack(rows, axis=1) if rows else np.zeros((n, 0, len(flows) + 1))
+    n, columns = len(above), len(tables.flows) + 1
+    words = [tables.values[:, :, :, place] * element_words(problem, level, rules)[None, None, :, None]
+             for place, level in enumerate(accelerator.levels)]  # fmt: skip
+    extra = float(problem.extra_values)
+    if rules.bit_true:
+        stored = problem.operands["O"].bits - problem.acc_bits
+        words[0][1, :, O, -1] += math.prod(problem.sizes[dim] for dim in problem.operands["O"].dims) * (
+            stored / accelerator.levels[0].word_bits
+        )
+        extra = problem.extra_bits / accelerator.levels[0].word_bits
+    by_role = [part[0] * level.read_j + part[1] * level.write_j
+               for part, level in zip(words, accelerator.levels, strict=True)]  # fmt: skip
+    energy = np.asarray(sum(part.sum(axis=1) for part in by_role))
+    energy[:, -1] += problem.macs * accelerator.mac_j + extra * accelerator.levels[0].read_j
+    names, tensors = _ports(accelerator, rules, words, above.prod(axis=2))
+    port = tensors.sum(axis=2)
+    outermost = [place for place, (level, _) in enumerate(names) if level == 0]
+    reads = accelerator.levels[0].read_words_per_cycle
+    for place in outermost:
+        if reads and names[place][1] != "write":
+            port[:, place, -1] += extra / reads
+    outer = np.zeros((n, len(names), len(ROLES), columns))
+    outer[:, outermost] = tensors[:, outermost]
     return Forms(
-        flows,
-        energy[:, -1],
-        energy[:, :-1],
+        tables.flows,
+        energy,
         tuple(names),
-        ports[:, :, -1],
-        ports[:, :, :-1],
+        port,
+        by_role[0],
+        outer,
         steps / accelerator.macs_per_cycle,
         accelerator.static_w / accelerator.clock_hz,
     )
+
+
+def _ports(
+    accelerator: Accelerator, rules: Conventions, words: list[Floats], used: Ints
+) -> tuple[list[tuple[int, str]], Floats]:
+    """Name the ports with a finite bandwidth, and give their cycles per tensor and flow: (n, ports, roles, flows + 1)."""
+    names: list[tuple[int, str]] = []
+    rows: list[Floats] = []
+    for place, level in enumerate(accelerator.levels):
+        each = words[place] / used[None, :, place, None, None]
+        loads = {}
+        if level.read_words_per_cycle:
+            loads["read"] = each[0] / level.read_words_per_cycle
+        if level.write_words_per_cycle:
+            loads["write"] = each[1] / level.write_words_per_cycle
+        if rules.shared_ports and level.shared_port:
+            loads = {"port": np.asarray(sum(loads.values()))} if loads else {}
+        names += [(place, name) for name in loads]
+        rows += list(loads.values())
+    shape = words[0].shape
+    return names, np.stack(rows, axis=1) if rows else np.zeros((shape[1], 0, *shape[2:]))

@@ -17,16 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels.mapping.counting import kept_words
-from hwmodels.mapping.factors import Floats, Ints, divisors, grid
-from hwmodels.mapping.nests import Dims, Frame, Nest, Tiles, subset_product
+from hwmodels.mapping.mapper.factors import Floats, Ints, divisors, grid
+from hwmodels.mapping.mapper.nests import Dims, Frame, Nest, Tiles, subset_product
+from hwmodels.mapping.mapper.spatial import passes_on
 from hwmodels.mapping.problem import Window
 from hwmodels.mapping.walks import AxisLoop, Kind, Sums, count_steps, size_sums
 from hwmodels.mapping.windows import window_sums
 from hwmodels.spatial import ROLES
 
 if TYPE_CHECKING:
-    from hwmodels.mapping.branch import Top
-    from hwmodels.mapping.labels import Pairs
+    from hwmodels.mapping.mapper.branch import Top
+    from hwmodels.mapping.mapper.labels import Pairs
 
 __all__ = ["OuterWalks", "deep_is_exact", "deep_words", "groups_by_loops"]
 
@@ -45,6 +46,7 @@ class OuterWalks:
         self._nest, self._between = nest, "apart" if apart else "joined"
         names, operand = nest.frame.names, nest.frame.operands[role]
         self._exact = nest.frame.rules.exact_windows or role != 1
+        self._forwards = not apart and bool(passes_on(nest.passing, role, 0, 1)[0])
         indexed = nest.frame.indexed[role]
         groups: list[tuple[tuple[int, ...], Window | None, bool]] = [
             ((names.index(dim),), None, True) for dim in operand.dims
@@ -97,7 +99,7 @@ class OuterWalks:
             ]
             sizes = [nest.bounds[dim] * int(nest.spans[0][dim]) for dim in dims]
             if window is not None:
-                sums = window_sums(window, sizes, loops, n, self._exact, False)
+                sums = window_sums(window, sizes, loops, n, self._exact, self._forwards)
             else:
                 sums = (size_sums if indexes else count_steps)(sizes[0], loops, n)
             self._sums[place, own] = sums
@@ -144,6 +146,8 @@ def deep_is_exact(nest: Nest, place: int) -> bool:
     """Say whether `deep_words` counts a flow exactly; else the search bounds it, and the cost model decides."""
     frame, flow = nest.frame, nest.frame.flows[place]
     if flow.child != 2 or (nest.spans[0] != nest.spans[1]).any():
+        return False
+    if flow.side == "out" and passes_on(nest.passing, flow.role, flow.parent, flow.child)[0]:
         return False
     windows = frame.operands[flow.role].windows
     if any(window.extent is not None for window in windows):

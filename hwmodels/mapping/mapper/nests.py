@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodels.mapping.factors import Codes, Floats, Ints, divisors, grid, unary_codes
-from hwmodels.mapping.linear import Flow, Forms, flows_of
-from hwmodels.mapping.orders import OrderClass, order_classes, window_orders
+from hwmodels.mapping.mapper.factors import Codes, Floats, Ints, divisors, grid, unary_codes
+from hwmodels.mapping.mapper.linear import Flow, Forms, flows_of
+from hwmodels.mapping.mapper.orders import OrderClass, order_classes, window_orders
+from hwmodels.mapping.mapper.spatial import SpatialChoices, Unrolled
 from hwmodels.mapping.pricing import element_words, usable_words
 from hwmodels.mapping.problem import Operand, Problem, Window
 from hwmodels.mapping.windows import piece_words
@@ -30,15 +31,51 @@ class Frame:
 
     Attributes:
         problem: The operator.
-        accelerator: Where it runs.
+        device: Where it runs.
         rules: Counting conventions.
-        keeps: Roles that each level holds.
+        all_keeps: Roles that each level of the device holds.
     """
 
     problem: Problem
-    accelerator: Accelerator
+    device: Accelerator
     rules: Conventions
-    keeps: tuple[tuple[str, ...], ...]
+    all_keeps: tuple[tuple[str, ...], ...]
+
+    @cached_property
+    def merged(self) -> tuple[tuple[int, ...], ...]:
+        """Levels of the device, by level here: one that keeps nothing is part of the next outer one.
+
+        At least one is left below the outermost.
+        """
+        groups: list[list[int]] = [[0]]
+        last = len(self.all_keeps) - 1
+        for place, roles in enumerate(self.all_keeps[1:], 1):
+            if roles or (place == last and len(groups) == 1):
+                groups.append([place])
+            else:
+                groups[-1].append(place)
+        return tuple(map(tuple, groups))
+
+    @cached_property
+    def level_names(self) -> tuple[str, ...]:
+        """Levels of the device."""
+        return tuple(level.name for level in self.device.levels)
+
+    @cached_property
+    def keeps(self) -> tuple[tuple[str, ...], ...]:
+        """Roles that each level holds."""
+        return tuple(self.all_keeps[group[0]] for group in self.merged)
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        """The device without the levels that keep nothing."""
+        return replace(self.device, levels=tuple(self.device.levels[group[0]] for group in self.merged))
+
+    def reduced(self, choices: SpatialChoices) -> SpatialChoices:
+        """Give spatial vectors by level of this frame."""
+        factors = np.stack([choices.factors[:, list(group)].prod(axis=1) for group in self.merged], axis=1)
+        passing = np.stack([choices.passing[:, list(group)].max(axis=1) for group in self.merged], axis=1)
+        return replace(choices, factors=factors, passing=passing)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -82,6 +119,33 @@ class Frame:
     def deep_windows(self) -> list[int]:
         """Flows of tensors with windows between inner levels: what they move depends on the loops of several levels."""
         return [place for place, flow in enumerate(self.flows) if flow.side and flow.child > 1]
+
+    def used_elements(self, role: int) -> int:
+        """Count the elements of a tensor that the whole operator uses."""
+        operand, sizes = self.operands[role], self.problem.sizes
+        return math.prod(sizes[dim] for dim in operand.dims) * math.prod(
+            used_indices(window, tuple(sizes[dim] for dim in window.dims)) for window in operand.windows
+        )
+
+    def child_of(self, role: int, parent: int) -> int | None:
+        """Give the next inner level that keeps a tensor; None: the MACs, or the parent does not keep it."""
+        kept = [level for level, roles in enumerate(self.keeps) if ROLES[role] in roles]
+        inner = [level for level in kept if level > parent]
+        return inner[0] if parent in kept and inner else None
+
+    def first_child(self, role: int) -> int:
+        """Give the first level below the outermost that keeps a tensor; the depth: the MACs."""
+        child = self.child_of(role, 0)
+        return self.depth if child is None else child
+
+    @cached_property
+    def exact(self) -> bool:
+        """Say whether unknowns and linear forms give costs exactly, not only bounds of them."""
+        rules = self.rules
+        levels = self.accelerator.levels
+        serial = rules.device_buffering and any(level.buffering == "serial" for level in levels)
+        bursts = rules.bursts and levels[0].burst_bits > 0
+        return not (rules.fill_drain or bursts or serial)
 
     def below(self, level: int) -> list[int]:
         """Give the flows whose child is inside a level: those that its loops drive."""
@@ -176,6 +240,9 @@ class Nest:
         bounds: What is left of each dim for temporal loops.
         spans: Spatial factors at and inside each level; (levels + 1, dims).
         forms: Costs of all spatial vectors.
+        fill: Cycles in which the array fills and drains.
+        passing: As `SpatialChoices.passing`, its row; (1, levels, roles).
+        loops: Spatial loops, by level of the device.
     """
 
     frame: Frame
@@ -183,6 +250,9 @@ class Nest:
     bounds: tuple[int, ...]
     spans: Ints
     forms: Forms
+    fill: int
+    passing: Ints
+    loops: tuple[Unrolled, ...]
 
     def tiles(self, level: int) -> Tiles:
         """Enumerate the tiles that a level's buffers can hold; of the innermost level, only with loops that it is for.
@@ -224,13 +294,6 @@ class Nest:
             sizes = [(values[names.index(dim)] * span[names.index(dim)]).astype(np.int64) for dim in window.dims]
             words = words * piece_words(window, sizes, True)  # type: ignore[assignment]
         return words
-
-    def used_elements(self, role: int) -> int:
-        """Count the elements of a tensor that the whole operator uses."""
-        operand, sizes = self.frame.operands[role], self.frame.problem.sizes
-        return math.prod(sizes[dim] for dim in operand.dims) * math.prod(
-            used_indices(window, tuple(sizes[dim] for dim in window.dims)) for window in operand.windows
-        )
 
     def demand(self, level: int, values: Sequence[Floats]) -> list[tuple[int, Floats | float]]:
         """Give the words that each tensor takes in a level: (role, words)."""

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodels.mapping.factors import Floats
+from hwmodels.mapping.mapper.factors import Floats
 
 __all__ = ["ROUNDING", "Found", "Goal", "Objective"]
 
@@ -32,6 +32,10 @@ class Goal:
         if self.objective == "latency":
             return cycles
         return energy * cycles
+
+    def one(self, energy: float, cycles: float) -> float:
+        """Give what is minimized of one mapping."""
+        return float(self.value(np.asarray(energy), np.asarray(cycles)))
 
 
 @dataclass(slots=True)

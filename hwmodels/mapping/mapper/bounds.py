@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from hwmodels.mapping.factors import Floats
-from hwmodels.mapping.linear import Flow
-from hwmodels.mapping.nests import Dims, Nest, Tiles, subset_product
+from hwmodels.mapping.mapper.factors import Floats
+from hwmodels.mapping.mapper.linear import Flow
+from hwmodels.mapping.mapper.nests import Dims, Nest, Tiles, subset_product
+from hwmodels.mapping.mapper.silicon import Ends, Known, burst_scales, ends
 from hwmodels.mapping.pricing import usable_words
 from hwmodels.spatial import ROLES
 
@@ -21,21 +22,55 @@ ONE = 1.0 - 1e-12
 """Keeps a sum that is a whole number of cycles but for rounding from being rounded up."""
 
 
-def costs(nest: Nest, unknowns: Unknowns) -> tuple[Floats, Floats]:
-    """Give energy [J] and cycles of unknowns, one for each flow."""
+def costs(nest: Nest, unknowns: Unknowns, known: Known | None = None) -> tuple[Floats, Floats]:
+    """Give energy [J] and cycles of unknowns, one for each flow; lower bounds unless `Frame.exact`.
+
+    Args:
+        nest: Spatial vector.
+        unknowns: By flow; (n,) each.
+        known: Tiles by level, as far as they are known, for closer bounds with bursts, filling and draining.
+    """
     forms, row = nest.forms, nest.choice
-    energy: Floats = np.asarray(forms.energy_base[row])
-    for flow, unknown in unknowns.items():
-        energy = energy + unknown * forms.energy[row, flow]
+    scales = {} if known is None else burst_scales(nest, known)
+    first = None if known is None else ends(nest, known, scales)
+    energy = _sum(forms.energy[row], unknowns)
+    for role, scale in scales.items():
+        energy = energy + (scale - 1.0) * _sum(forms.outer_energy[row, role], unknowns)
     cycles: Floats = np.asarray(forms.steps[row])
-    for port in range(len(forms.ports)):
-        load: Floats = np.asarray(forms.port_base[row, port])
-        for flow, unknown in unknowns.items():
-            if forms.port[row, port, flow]:
-                load = load + unknown * forms.port[row, port, flow]
-        cycles = np.maximum(cycles, load)
+    for port, (level, _) in enumerate(forms.ports):
+        load = _sum(forms.port[row, port], unknowns)
+        for role, scale in scales.items() if level == 0 else ():
+            load = load + (scale - 1.0) * _sum(forms.outer_port[row, port, role], unknowns)
+        cycles = np.maximum(cycles, load if first is None else load - first.ports[port])
+    cycles = np.maximum(cycles, _serial(nest, unknowns, first))
+    if first is not None:
+        cycles = cycles + first.cycles
     cycles = np.ceil(cycles * ONE)
     return energy + cycles * forms.static_j if forms.static_j else energy, cycles
+
+
+def _serial(nest: Nest, unknowns: Unknowns, first: Ends | None) -> Floats:
+    """Give the steps, and with them the loads of levels that stop the work inside them while they load."""
+    forms, row, frame = nest.forms, nest.choice, nest.frame
+    cycles: Floats = np.asarray(forms.steps[row])
+    for level, buffer in enumerate(frame.accelerator.levels):
+        if not (frame.rules.device_buffering and buffer.buffering == "serial"):
+            continue
+        load: Floats = np.asarray(0.0)
+        flows = [place for place, flow in enumerate(frame.flows) if flow.child == level and ROLES[flow.role] != "O"]
+        for port in range(len(forms.ports)):
+            own = np.asarray(sum(unknowns[place] * forms.port[row, port, place] for place in flows))
+            load = np.maximum(load, own if first is None else own - first.ports[port])
+        cycles = cycles + load
+    return cycles
+
+
+def _sum(form: Floats, unknowns: Unknowns) -> Floats:
+    total: Floats = np.asarray(form[-1])
+    for flow, unknown in unknowns.items():
+        if form[flow]:
+            total = total + unknown * form[flow]
+    return total
 
 
 def least_unknowns(nest: Nest, tiles: Tiles, trips: tuple[Floats, ...], runs: tuple[Dims, ...]) -> Unknowns:
@@ -81,7 +116,7 @@ def _least_elements(nest: Nest, flow: Flow, tiles: Tiles, trips: tuple[Floats, .
     every_dim = frozenset(range(len(trips)))
     indexed = frame.indexed[flow.role]
     passing = sorted(every_dim - indexed)
-    used = float(nest.used_elements(flow.role))
+    used = float(frame.used_elements(flow.role))
     end = flow.parent if flow.side == "out" else flow.child
     copies = float(np.prod(spans[0][passing] // spans[end][passing]))
     tile = nest.footprint(flow.role, 1, tiles.values) * float(

@@ -1,0 +1,105 @@
+"""The race of a search: its best against its bounds. Where bounds are not costs, the cost model decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hwmodels.mapping.mapper.factors import Floats, Ints
+from hwmodels.mapping.mapper.goals import Found
+from hwmodels.mapping.mapper.rebuild import Ways, batches
+from hwmodels.mapping.traffic import evaluate
+
+__all__ = ["Race", "Tally"]
+
+FIRST, MOST = 16, 16384
+"""Mappings that are looked at together, at first and at most."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """How much was looked at.
+
+    Attributes:
+        bounded: Classes of mappings that a bound was computed for.
+        joined: Mappings whose cost, or a bound of it, was computed.
+        asked: Mappings that the cost model was asked for.
+    """
+
+    bounded: int = 0
+    joined: int = 0
+    asked: int = 0
+
+
+@dataclass(slots=True)
+class Race:
+    """What has been found, and what may still be better: mutable, as `Found` is.
+
+    Attributes:
+        found: The best.
+        budget: Most mappings that the cost model is asked for.
+        tally: How much was looked at.
+        left: Least bounds (energy, cycles) of what was not looked at since the budget ran out.
+    """
+
+    found: Found
+    budget: int
+    tally: Tally = field(default_factory=Tally)
+    left: list[tuple[float, float]] = field(default_factory=list)
+
+    def ask(
+        self,
+        energy: Floats,
+        cycles: Floats,
+        refine: Callable[[Ints], tuple[Floats, Floats]],
+        ways: Callable[[Ints], Ways],
+    ) -> None:
+        """Ask the cost model for all mappings whose bounds are better than what has been found, best bounds first.
+
+        Args:
+            energy: Lower bounds; (n,).
+            cycles: Likewise.
+            refine: Gives closer bounds of some rows.
+            ways: Gives the mappings of some rows.
+        """
+        rows = np.flatnonzero(self.found.useful(energy, cycles))
+        rows = rows[np.argsort(self.found.goal.value(energy[rows], cycles[rows]), kind="stable")]
+        size = FIRST
+        while rows.size:
+            self._ask_some(rows[:size], refine, ways)
+            rows = rows[size:]
+            rows = rows[self.found.useful(energy[rows], cycles[rows])]
+            size = min(4 * size, MOST)
+
+    def _ask_some(
+        self, rows: Ints, refine: Callable[[Ints], tuple[Floats, Floats]], ways: Callable[[Ints], Ways]
+    ) -> None:
+        energy, cycles = refine(rows)
+        order = np.argsort(self.found.goal.value(energy, cycles), kind="stable")
+        size = FIRST
+        while order.size:
+            order = order[self.found.useful(energy[order], cycles[order])]
+            if order.size and self.tally.asked >= self.budget:
+                self.leave(energy[order], cycles[order])
+                return
+            self._ask(ways(rows[order[:size]]))
+            order = order[size:]
+            size = min(2 * size, MOST)
+
+    def leave(self, energy: Floats, cycles: Floats) -> None:
+        """Note the bounds of what is not looked at."""
+        value = self.found.goal.value(energy, cycles)
+        best = int(np.argmin(value))
+        self.left.append((float(energy[best]), float(cycles[best])))
+
+    def _ask(self, ways: Ways) -> None:
+        if not len(ways):
+            return
+        nest = ways.nest
+        self.tally.asked += len(ways)
+        for batch, rows in batches(ways):
+            cost = evaluate(nest.frame.problem, nest.frame.device, batch, nest.frame.rules, relaxed=True)
+            some = ways.take(rows)
+            self.found.offer(cost.energy_j, cost.cycles, lambda row: some.take(np.array([row])))  # noqa: B023

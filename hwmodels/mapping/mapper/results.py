@@ -1,0 +1,105 @@
+"""What a search gives back: mappings with their exact costs, the bound that they were held against, and its space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwmodels.mapping.mapper.goals import Objective
+from hwmodels.mapping.records import Mapping
+from hwmodels.mapping.text import mapping_text
+from hwmodels.mapping.traffic import Traffic
+from hwmodels.spatial import Accelerator, Conventions
+from workloads.operator import Operator
+
+__all__ = ["Point", "Result", "Space"]
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What a search ranged over: a proof holds within it.
+
+    Attributes:
+        factors: perfect: every trip count divides; imperfect: edge tiles.
+        spatial: What the mesh axes may unroll.
+        bypass: Choices of what each level keeps.
+        orders: Of the temporal loops.
+        conventions: How traffic and time are counted.
+        spatial_vectors: Ways to unroll that differ in what they cost.
+    """
+
+    factors: str
+    spatial: str
+    bypass: int
+    orders: str
+    conventions: str
+    spatial_vectors: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.factors} factors, {self.orders} orders, {self.bypass} bypass patterns, {self.spatial_vectors} "
+            f"spatial vectors ({self.spatial}), {self.conventions} conventions"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """A mapping and what it costs.
+
+    Attributes:
+        mapping: How.
+        cost: Of this one mapping.
+    """
+
+    mapping: Mapping
+    cost: Traffic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Result:
+    """What a search found. Printed, it is the loop nest of the best mapping, which `parse_mapping` reads back.
+
+    Attributes:
+        operator: What is computed.
+        accelerator: On what.
+        conventions: How it was counted.
+        objective: What was looked for.
+        points: The best; for "pareto" the whole front, by ascending cycles.
+        value: Of the objective at the first point: energy [J], cycles, or their product.
+        lower_bound: No mapping of the space has less; for "pareto", of energy x cycles.
+        candidates: Mappings whose cost, or a bound of it, was computed one by one.
+        bounded: Classes of mappings that one bound was computed for.
+        evaluated: Mappings that the cost model was asked for besides.
+        opened: Spatial vectors whose tiles were looked at.
+        space: What was ranged over.
+    """
+
+    operator: Operator
+    accelerator: Accelerator
+    conventions: Conventions
+    objective: Objective
+    points: tuple[Point, ...]
+    value: float
+    lower_bound: float
+    candidates: int
+    bounded: int
+    evaluated: int
+    opened: int
+    space: Space
+
+    @property
+    def mapping(self) -> Mapping:
+        """The best mapping."""
+        return self.points[0].mapping
+
+    @property
+    def cost(self) -> Traffic:
+        """What it costs."""
+        return self.points[0].cost
+
+    @property
+    def gap(self) -> float:
+        """Relative distance of the best to the lower bound; 0: proven."""
+        return (self.value - self.lower_bound) / self.value if self.value else 0.0
+
+    def __str__(self) -> str:
+        return mapping_text(self.mapping, self.operator)

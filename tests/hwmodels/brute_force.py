@@ -1,0 +1,112 @@
+"""Every mapping of a tiny operator, one by one: what `hwmodels.mapping.search` must not miss.
+
+Nothing of the mapper is used: spatial loops, bypass, tiles and all permutations are enumerated here, and the cost model
+prices them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations, permutations, product
+from math import factorial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwmodels.mapping import MappingBatch, Slot, Structure, evaluate
+from hwmodels.mapping.problem import problem_on
+from hwmodels.spatial import Accelerator, Conventions
+from workloads.operator import Operator
+
+Spread = tuple[tuple[tuple[str, str, int], ...], ...]
+"""By level, (axis, dim, factor)."""
+
+
+def every_cost(operator: Operator, accelerator: Accelerator, rules: Conventions) -> NDArray[np.float64]:
+    """Price every mapping with perfect factors: rows of energy [J] and cycles; inf where tiles do not fit."""
+    costs = [evaluate(operator, accelerator, batch, rules) for batch in every_batch(operator, accelerator, rules)]
+    return np.concatenate([np.stack([cost.energy_j, cost.cycles], axis=1) for cost in costs])
+
+
+def structures(operator: Operator, accelerator: Accelerator, rules: Conventions) -> int:
+    """Count the batches that `every_batch` gives."""
+    keeps = sum(len(level.keeps) for level in accelerator.levels[1:])
+    active = max(sum(int(size) > 1 for size in operator.dims.values()), 1)
+    return 2**keeps * len(list(_spreads(operator, accelerator, rules))) * factorial(active) ** len(accelerator.levels)
+
+
+def every_batch(operator: Operator, accelerator: Accelerator, rules: Conventions) -> Iterator[MappingBatch]:
+    """List all mappings: each choice of kept tensors, spatial loops and order is a batch of all tiles."""
+    sizes = {dim: int(size) for dim, size in operator.dims.items() if int(size) > 1} or {next(iter(operator.dims)): 1}
+    names, depth = tuple(level.name for level in accelerator.levels), len(accelerator.levels)
+    for keeps in product(*[_subsets(level.keeps) if place else [level.keeps]
+                           for place, level in enumerate(accelerator.levels)]):  # fmt: skip
+        for spread in _spreads(operator, accelerator, rules):
+            left = [size // _spatial(spread, dim) for dim, size in sizes.items()]
+            chains = np.array(list(product(*[_chains(size, depth) for size in left])), dtype=np.int64)
+            trips = [dict(zip(sizes, chains[:, :, level].T, strict=True)) for level in range(depth)]
+            for orders in product(permutations(sizes), repeat=depth):
+                slots, steps = _loops(spread, trips, orders)
+                yield MappingBatch(Structure(names, keeps, tuple(slots)), np.stack(steps, axis=1))
+
+
+def _subsets(roles: tuple[str, ...]) -> list[tuple[str, ...]]:
+    return [some for count in range(len(roles) + 1) for some in combinations(roles, count)]
+
+
+def _spreads(operator: Operator, accelerator: Accelerator, rules: Conventions) -> Iterator[Spread]:
+    problem = problem_on(operator, accelerator, rules)
+    axes = [(place, axis) for place, level in enumerate(accelerator.levels) for axis in level.mesh]
+    options = []
+    for _, axis in axes:
+        allowed = [dim for dim in problem.sizes if axis.allows(dim, problem.indexes(dim))]
+        factors = [[f for f in range(1, problem.sizes[dim] + 1) if problem.sizes[dim] % f == 0] for dim in allowed]
+        options.append([dict(zip(allowed, way, strict=True)) for way in product(*factors) if np.prod(way) <= axis.size])
+    for chosen in product(*options):
+        used = {dim: 1 for dim in problem.sizes}
+        for way in chosen:
+            for dim, factor in way.items():
+                used[dim] *= factor
+        if all(problem.sizes[dim] % count == 0 for dim, count in used.items()):
+            yield tuple(
+                tuple((axis.name, dim, factor) for (at, axis), way in zip(axes, chosen, strict=True) if at == place
+                      for dim, factor in way.items() if factor > 1)
+                for place in range(len(accelerator.levels))
+            )  # fmt: skip
+
+
+def _spatial(spread: Spread, dim: str) -> int:
+    return int(np.prod([factor for level in spread for _, name, factor in level if name == dim]))
+
+
+def _chains(size: int, depth: int) -> list[tuple[int, ...]]:
+    if depth == 1:
+        return [(size,)]
+    return [(first, *rest) for first in range(1, size + 1) if size % first == 0
+            for rest in _chains(size // first, depth - 1)]  # fmt: skip
+
+
+def _loops(
+    spread: Spread, trips: list[dict[str, NDArray[np.int64]]], orders: tuple[tuple[str, ...], ...]
+) -> tuple[list[Slot], list[NDArray[np.int64]]]:
+    """Give all loops with their steps, outermost first."""
+    inside = {dim: np.ones_like(count) for dim, count in trips[0].items()}
+    slots, steps = [], []
+    for place in reversed(range(len(trips))):
+        loops = [(axis, dim, np.int64(factor)) for axis, dim, factor in spread[place]]
+        for axis, dim, count in reversed([("", dim, trips[place][dim]) for dim in orders[place]] + loops):
+            slots.append(Slot(place, dim, axis))
+            steps.append(inside[dim])
+            inside[dim] = inside[dim] * count
+    return slots[::-1], steps[::-1]
+
+
+def front(costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the rows that no other one matches or beats in energy and cycles, by ascending cycles."""
+    order = np.lexsort((costs[:, 0], costs[:, 1]))
+    kept, least = [], np.inf
+    for row in order:
+        if np.isfinite(costs[row]).all() and costs[row, 0] < least * (1 - 1e-9):
+            kept.append(row)
+            least = costs[row, 0]
+    return costs[kept]
