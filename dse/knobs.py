@@ -149,7 +149,7 @@ def checked(name: str, value: Any) -> Knob:
         return _checked_range(name, knob)
     if not knob.values:
         raise SpaceError(f"knob {name!r} has no values; give at least one")
-    wrong = [item for item in knob.values if not isinstance(item, str | int | float) or item != item]
+    wrong = [item for item in knob.values if not _is_value(item)]
     if wrong:
         raise SpaceError(f"knob {name!r}: {wrong[0]!r} is neither a number nor a name")
     kinds = {isinstance(item, str) for item in knob.values}
@@ -161,6 +161,10 @@ def checked(name: str, value: Any) -> Knob:
     if knob.blocks and (True in kinds or knob.structural):
         raise SpaceError(f"knob {name!r}: per-layer values must be numbers, not names")
     return knob
+
+
+def _is_value(item: Any) -> bool:
+    return isinstance(item, str) or (isinstance(item, int | float) and not isinstance(item, bool) and item == item)
 
 
 def _checked_range(name: str, knob: Knob) -> Knob:

@@ -33,6 +33,12 @@ KNOBS: dict[str, str] = {
 }
 """What the standard model reads from a design point."""
 
+LEAST_FACTOR, MOST_FACTOR = 1e-6, 1e6
+"""Of clock and bandwidth: beyond any device, and far from where times overflow."""
+
+NAMED = ("device", "granularity")
+"""Knobs whose values are names; the others take numbers."""
+
 
 @lru_cache(maxsize=64)
 def device_of(name: str) -> hwmodels.RooflineDevice:
@@ -71,22 +77,20 @@ class StandardModel:
         found: list[compress.Technique] = []
         head, neuron = _knob(point, "head_density", None), _knob(point, "neuron_density", None)
         bits = _knob(point, "weight_bits", None)
-        activation = _whole(_knob(point, "activation_bits", 32))
+        activation = _whole(point, "activation_bits", 32)
         if head is not None:
             found.append(compress.PruneHeads(density=head))
         if neuron is not None:
             found.append(compress.PruneNeurons(density=neuron))
         if bits is None and activation == 8:
             bits = 8
-        if bits is not None:
-            granularity = _knob(point, "granularity", "channel")
-            group = _whole(_knob(point, "group_size", 32))
-            found.append(
-                compress.Quantize(
-                    weight_bits=bits, granularity=granularity, group_size=group, activation_bits=activation
-                )
-            )
-        return found
+        quantize = compress.Quantize(  # made in any case: it checks its parameters
+            weight_bits=compress.KEEP_BITS if bits is None else bits,
+            granularity=_knob(point, "granularity", "channel"),
+            group_size=_whole(point, "group_size", 32),
+            activation_bits=activation,
+        )
+        return found if bits is None else [*found, quantize]
 
     def __call__(self, point: Any) -> dict[str, Any]:
         """Cost a design point or a batch of them.
@@ -116,8 +120,9 @@ class StandardModel:
     def _device(self, point: Any, errors: float = 0.0) -> hwmodels.RooflineDevice:
         """Give the device of a point, with its rates of growth moved by standard errors where it is projected."""
         name = _knob(point, "device", self.device)
-        device = _projected(name, float(_one(point.year)), errors) if "year" in point else device_of(name)
-        scales = {name: _knob(point, name, 1.0) for name in ("clock_scale", "bandwidth_scale")}
+        year = _one(_knob(point, "year", None))
+        device = device_of(name) if year is None else _projected(name, float(year), errors)
+        scales = {name: _factor(point, name) for name in ("clock_scale", "bandwidth_scale")}
         if any(np.any(np.asarray(scale) != 1.0) for scale in scales.values()):
             device = device.at(**scales)
         return device
@@ -140,7 +145,7 @@ class StandardModel:
     def _workload(self, point: Any) -> Workload:
         if "batch" not in point and len(self.workloads) == 1:
             return next(iter(self.workloads.values()))
-        batch = _whole(_knob(point, "batch", None))
+        batch = _whole(point, "batch", None)
         if batch not in self.workloads:
             known = ", ".join(map(str, self.workloads))
             raise SpaceError(
@@ -166,8 +171,35 @@ def standard_model(workload: Workload | Mapping[int, Workload], device: str = "h
 
 
 def _knob(point: Any, name: str, default: Any) -> Any:
-    """Read a knob that a point may not have."""
-    return getattr(point, name) if name in point else default
+    """Read a knob that a point may not have.
+
+    Raises:
+        SpaceError: It is a name where the standard model takes numbers, or the other way round.
+    """
+    if name not in point:
+        return default
+    value = getattr(point, name)
+    if isinstance(value, str) != (name in NAMED):
+        kind = "names" if name in NAMED else "numbers"
+        raise SpaceError(f"knob {name!r}: found {np.ravel(value)[0]!r}; it takes {kind}: {KNOBS[name]}")
+    return value
+
+
+def _factor(point: Any, name: str) -> Any:
+    """Read a factor on a device's clock or bandwidth; 1 where the point has none.
+
+    Raises:
+        SpaceError: It is not above zero, or beyond any device, for some point.
+    """
+    factor = _knob(point, name, 1.0)
+    inside = (np.asarray(factor) >= LEAST_FACTOR) & (np.asarray(factor) <= MOST_FACTOR)
+    wrong = np.extract(~inside, factor)
+    if wrong.size:
+        raise SpaceError(
+            f"knob {name!r}: {wrong[0]:g} is no factor ({KNOBS[name]}); factors are above zero, from {LEAST_FACTOR:g} "
+            f"to {MOST_FACTOR:g}, and 1 leaves the device as it is"
+        )
+    return factor
 
 
 def _one(value: Any) -> Any:
@@ -180,7 +212,13 @@ def _one(value: Any) -> Any:
     return distinct[0]
 
 
-def _whole(value: Any) -> Any:
-    """Turn a structural number (one value for the whole batch) into an int."""
-    value = _one(value)
-    return int(value) if isinstance(value, int | float | np.number) else value
+def _whole(point: Any, name: str, default: int | None) -> Any:
+    """Read a structural whole number (one value for the whole batch) as an int.
+
+    Raises:
+        SpaceError: It is no whole number.
+    """
+    value = _one(_knob(point, name, default))
+    if value is None or float(value).is_integer():
+        return None if value is None else int(value)
+    raise SpaceError(f"knob {name!r}: {value:g} is not a whole number; {KNOBS[name]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -196,7 +197,7 @@ def _knob(name: str, value: Any, blocks: Mapping[str, tuple[str, ...]], folder: 
 
 
 _RANGES: dict[frozenset[str], Callable[..., Any]] = {
-    frozenset({"from", "to", "steps"}): lambda v: grid(v["from"], v["to"], whole_number(v["steps"], "steps")),
+    frozenset({"from", "to", "steps"}): lambda v: grid(v["from"], v["to"], v["steps"]),
     frozenset({"low", "high"}): lambda v: uniform(v["low"], v["high"]),
     frozenset({"low", "high", "log"}): lambda v: (log_uniform if v["log"] else uniform)(v["low"], v["high"]),
 }
@@ -209,11 +210,19 @@ def _range(name: str, value: Mapping[str, Any]) -> Knob | tuple[float, ...]:
             f"space.{name}: has the keys {', '.join(value) or '(none)'}; write a list, {{ from, to, steps }}, "
             "{ low, high, log } or { per_layer = [...] }"
         )
-    try:
-        found: Knob | tuple[float, ...] = make(value)
-    except (TypeError, ValueError):
-        raise SpaceError(f"space.{name}: its ends are numbers, not {dict(value)!r}") from None
+    ends = [value[key] for key in value if key not in ("steps", "log")]
+    if not all(_is_number(end) for end in ends):
+        raise SpaceError(f"space.{name}: its ends are finite numbers, not {ends[0]!r} and {ends[1]!r}")
+    if not isinstance(value.get("log", False), bool):
+        raise SpaceError(f"space.{name}.log: found {value['log']!r}; give true or false")
+    if whole_number(value.get("steps", 1), f"space.{name}.steps") > MOST_POINTS:
+        raise SpaceError(f"space.{name}.steps: {value['steps']:,} values are too many; give at most {MOST_POINTS:,}")
+    found: Knob | tuple[float, ...] = make(value)
     return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _device_name(name: Any, folder: Path) -> str:

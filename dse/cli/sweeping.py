@@ -39,9 +39,12 @@ def sweep(
     top: Annotated[int, typer.Option("--top", min=1, help="Points of the front to print.")] = SHOWN,
 ) -> None:
     """Cost every point of a design space, or search it; write the results, the front and a plot."""
+    import dse
+    from dse.cli.sweep_checks import check_values
     from dse.cli.sweep_config import read_config
 
     settings = read_config(config)
+    check_values(settings.space, dse.standard_model(settings.workloads), config)
     folder = out or Path("runs") / config.stem
     _prepare(folder, resume)
     start = time.perf_counter()

@@ -142,6 +142,33 @@ BAD = {
     "repeated value": ("[4, 8, 16]", "[4, 4]", ["'weight_bits'", "repeats"]),
     "not a width": ("[4, 8, 16]", "[1, 8]", ["weight_bits", "1"]),
     "not a density": ("from = 0.5", "from = 0.0", ["density"]),
+    "negative clock": ("[0.5, 1.0]\n", "[-1]\n", ["'clock_scale'", "-1", "above zero"]),
+    "clock of zero": ("[0.5, 1.0]\n", "[1, 0]\n", ["'clock_scale'", "0 is no factor", "above zero"]),
+    "endless clock": ("[0.5, 1.0]\n", "[inf]\n", ["'clock_scale'", "inf"]),
+    "negative bandwidth": ("clock_scale = [0.5, 1.0]", "bandwidth_scale = [-1]", ["'bandwidth_scale'", "above zero"]),
+    "bandwidth of zero": ("clock_scale = [0.5, 1.0]", "bandwidth_scale = [0]", ["'bandwidth_scale'", "above zero"]),
+    "range from below zero": (
+        "[0.5, 1.0]\n\n[search]\n",
+        '{ low = -1.0, high = 1.0 }\n[search]\nmethod = "random"\n',
+        ["'clock_scale'", "above zero"],
+    ),
+    "widths from a range": (
+        "weight_bits = [4, 8, 16]", "weight_bits = { low = 2, high = 8 }", ["continuous"]
+    ),
+    "words as widths": ("[4, 8, 16]", '["a"]', ["'weight_bits'", "'a'", "takes numbers"]),
+    "words as densities": ("{ from = 0.5, to = 1.0, steps = 2 }", '["half"]', ["'head_density'", "takes numbers"]),
+    "a word as a year": ("clock_scale = [0.5, 1.0]", 'year = ["soon"]', ["'year'", "takes numbers"]),
+    "a number as a name": ("clock_scale = [0.5, 1.0]", "granularity = [3]", ["'granularity'", "3", "takes names"]),
+    "no activation width": ("clock_scale = [0.5, 1.0]", "activation_bits = [7]", ["activation_bits", "7"]),
+    "a broken activation width": ("clock_scale = [0.5, 1.0]", "activation_bits = [8.5]", ["activation_bits", "8.5"]),
+    "a truth": ("[4, 8, 16]", "[true]", ["'weight_bits'", "True"]),
+    "endless range": ("to = 1.0, steps", "to = inf, steps", ["space.head_density", "finite"]),
+    "steps without end": ("steps = 2", "steps = 1000000000000", ["space.head_density.steps", "too many"]),
+    "half a logarithm": (
+        "{ from = 0.5, to = 1.0, steps = 2 }",
+        '{ low = 0.5, high = 1, log = "yes" }',
+        ["head_density.log", "true or false"],
+    ),
     "half a range": ("steps = 2", "step = 2", ["space.head_density", "from, to, steps"]),
     "words in a range": ("from = 0.5", 'from = "half"', ["space.head_density", "numbers"]),
     "unknown device": ('"l4"', '"l40x"', ["space.device", "'l40x'", "nearest: l4"]),
@@ -174,8 +201,9 @@ def test_a_bad_file_is_refused_with_the_key_and_nothing_is_written(dse_run: Run,
     for word in named:
         assert word in message
     if case != "missing model":
-        assert "config.toml" in message or case in ("not a width", "not a density")
-    assert not files_below(tmp_path) - {"config.toml", "run/run.toml"}
+        assert "config.toml" in message
+    assert files_below(tmp_path) == {"config.toml"}
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_file_and_a_blocked_folder_are_named(dse_run: Run, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from dse.results import Result
 from dse.space import Space, choice, grid, per_layer, uniform
 from dse.sweeps import sweep
 from workloads import compress
-from workloads.errors import SpaceError
+from workloads.errors import SpaceError, TechniqueError
 from workloads.onnx import load_onnx
 from workloads.zoo import embedded_model
 
@@ -84,6 +84,30 @@ def test_numbers_that_the_model_declares_structural_split_the_batch() -> None:
 def test_a_batch_size_without_a_workload_is_refused_and_not_ignored(standard: StandardModel) -> None:
     with pytest.raises(SpaceError, match="no workload for batch 8; loaded: 1"):
         sweep(Space(batch=[1, 8]), standard)
+
+
+@pytest.mark.parametrize("knob", ["clock_scale", "bandwidth_scale"])
+@pytest.mark.parametrize("values", [[-1.0], [1.0, 0.0], [float("inf"), 1.0], [1e-320]])
+def test_a_factor_that_no_device_could_run_at_is_refused(
+    standard: StandardModel, knob: str, values: list[float]
+) -> None:
+    with pytest.raises(SpaceError, match=f"knob '{knob}': .* above zero"):
+        sweep(Space(**{knob: values}), standard)
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"), [("weight_bits", "a"), ("head_density", "half"), ("clock_scale", "fast"), ("device", 3)]
+)
+def test_a_name_where_numbers_belong_is_refused(standard: StandardModel, knob: str, value: Any) -> None:
+    with pytest.raises(SpaceError, match=f"knob '{knob}': found .* it takes"):
+        sweep(Space(**{knob: [value]}), standard)
+
+
+def test_what_no_technique_reads_is_checked_all_the_same(standard: StandardModel) -> None:
+    with pytest.raises(TechniqueError, match="activation_bits is 8"):
+        sweep(Space(activation_bits=[7]), standard)
+    with pytest.raises(SpaceError, match=r"'activation_bits': 8\.5 is not a whole number"):
+        sweep(Space(activation_bits=[8.5]), standard)
 
 
 def test_a_choice_reaches_the_model_as_the_plain_value_it_was_given() -> None:
