@@ -1,5 +1,7 @@
 """Mapping operators on spatial accelerators: what a mapping moves and costs, and how it is written."""
 
+from hwmodels.mapping.mapper.results import Point, Result, Space
+from hwmodels.mapping.mapper.search import search
 from hwmodels.mapping.problem import Operand, Problem, Window, narrowed, problem_of, problem_on
 from hwmodels.mapping.records import LevelMapping, Loop, Mapping, MappingBatch, Slot, Structure, from_factors
 from hwmodels.mapping.text import mapping_text, parse_mapping
@@ -19,8 +21,11 @@ __all__ = [
     "MappingBatch",
     "MeshAxis",
     "Operand",
+    "Point",
     "Problem",
+    "Result",
     "Slot",
+    "Space",
     "Structure",
     "Traffic",
     "Window",
@@ -31,4 +36,5 @@ __all__ = [
     "parse_mapping",
     "problem_of",
     "problem_on",
+    "search",
 ]

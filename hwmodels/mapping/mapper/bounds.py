@@ -9,7 +9,7 @@ import numpy as np
 from hwmodels.mapping.mapper.factors import Floats
 from hwmodels.mapping.mapper.linear import Flow
 from hwmodels.mapping.mapper.nests import Dims, Nest, Tiles, subset_product
-from hwmodels.mapping.mapper.silicon import Ends, Known, burst_scales, ends
+from hwmodels.mapping.mapper.silicon import Details
 from hwmodels.mapping.pricing import usable_words
 from hwmodels.spatial import ROLES
 
@@ -22,17 +22,16 @@ ONE = 1.0 - 1e-12
 """Keeps a sum that is a whole number of cycles but for rounding from being rounded up."""
 
 
-def costs(nest: Nest, unknowns: Unknowns, known: Known | None = None) -> tuple[Floats, Floats]:
+def costs(nest: Nest, unknowns: Unknowns, details: Details | None = None) -> tuple[Floats, Floats]:
     """Give energy [J] and cycles of unknowns, one for each flow; lower bounds unless `Frame.exact`.
 
     Args:
         nest: Spatial vector.
         unknowns: By flow; (n,) each.
-        known: Tiles by level, as far as they are known, for closer bounds with bursts, filling and draining.
+        details: What bursts, filling and draining add.
     """
     forms, row = nest.forms, nest.choice
-    scales = {} if known is None else burst_scales(nest, known)
-    first = None if known is None else ends(nest, known, scales)
+    scales = details.scales if details is not None else {}
     energy = _sum(forms.energy[row], unknowns)
     for role, scale in scales.items():
         energy = energy + (scale - 1.0) * _sum(forms.outer_energy[row, role], unknowns)
@@ -41,15 +40,15 @@ def costs(nest: Nest, unknowns: Unknowns, known: Known | None = None) -> tuple[F
         load = _sum(forms.port[row, port], unknowns)
         for role, scale in scales.items() if level == 0 else ():
             load = load + (scale - 1.0) * _sum(forms.outer_port[row, port, role], unknowns)
-        cycles = np.maximum(cycles, load if first is None else load - first.ports[port])
-    cycles = np.maximum(cycles, _serial(nest, unknowns, first))
-    if first is not None:
-        cycles = cycles + first.cycles
+        cycles = np.maximum(cycles, load if details is None else load - details.ports[port])
+    cycles = np.maximum(cycles, _serial(nest, unknowns, details))
+    if details is not None:
+        cycles = cycles + details.cycles
     cycles = np.ceil(cycles * ONE)
     return energy + cycles * forms.static_j if forms.static_j else energy, cycles
 
 
-def _serial(nest: Nest, unknowns: Unknowns, first: Ends | None) -> Floats:
+def _serial(nest: Nest, unknowns: Unknowns, details: Details | None) -> Floats:
     """Give the steps, and with them the loads of levels that stop the work inside them while they load."""
     forms, row, frame = nest.forms, nest.choice, nest.frame
     cycles: Floats = np.asarray(forms.steps[row])
@@ -60,7 +59,7 @@ def _serial(nest: Nest, unknowns: Unknowns, first: Ends | None) -> Floats:
         flows = [place for place, flow in enumerate(frame.flows) if flow.child == level and ROLES[flow.role] != "O"]
         for port in range(len(forms.ports)):
             own = np.asarray(sum(unknowns[place] * forms.port[row, port, place] for place in flows))
-            load = np.maximum(load, own if first is None else own - first.ports[port])
+            load = np.maximum(load, own if details is None else own - details.ports[port])
         cycles = cycles + load
     return cycles
 
@@ -73,7 +72,9 @@ def _sum(form: Floats, unknowns: Unknowns) -> Floats:
     return total
 
 
-def least_unknowns(nest: Nest, tiles: Tiles, trips: tuple[Floats, ...], runs: tuple[Dims, ...]) -> Unknowns:
+def least_unknowns(
+    nest: Nest, tiles: Tiles, trips: tuple[Floats, ...], runs: tuple[Dims, ...], but: frozenset[int] = frozenset()
+) -> Unknowns:
     """Give least unknowns when the outermost loops have at most some stationary runs.
 
     Multipliers of flows into level 1 are exact; the others are as if no further loop cost anything. A flow further in
@@ -86,10 +87,13 @@ def least_unknowns(nest: Nest, tiles: Tiles, trips: tuple[Floats, ...], runs: tu
         tiles: Of level 1; (n,).
         trips: Of the outermost loops; (n,) each.
         runs: By role.
+        but: Flows to leave out.
     """
     dims = frozenset(range(len(trips)))
     least: Unknowns = {}
     for place, flow in enumerate(nest.frame.flows):
+        if place in but:
+            continue
         if flow.side:
             least[place] = _least_elements(nest, flow, tiles, trips, runs[flow.role])
             continue

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels.mapping.counting import kept_words
 from hwmodels.mapping.mapper.factors import Floats, Ints, divisors, grid
+from hwmodels.mapping.mapper.labels import Pairs
 from hwmodels.mapping.mapper.nests import Dims, Frame, Nest, Tiles, subset_product
 from hwmodels.mapping.mapper.spatial import passes_on
 from hwmodels.mapping.problem import Window
@@ -25,11 +26,7 @@ from hwmodels.mapping.walks import AxisLoop, Kind, Sums, count_steps, size_sums
 from hwmodels.mapping.windows import window_sums
 from hwmodels.spatial import ROLES
 
-if TYPE_CHECKING:
-    from hwmodels.mapping.mapper.branch import Top
-    from hwmodels.mapping.mapper.labels import Pairs
-
-__all__ = ["OuterWalks", "deep_is_exact", "deep_words", "groups_by_loops"]
+__all__ = ["Above", "OuterWalks", "deep_is_exact", "deep_words", "groups_by_loops"]
 
 
 class OuterWalks:
@@ -172,7 +169,22 @@ def _gapless(window: Window, sizes: tuple[int, ...]) -> bool:
     return all(abs(coefficient) == 1 for coefficient, _ in window.terms)
 
 
-def deep_words(nest: Nest, place: int, top: Top, pairs: Pairs, tiles: Tiles, order: tuple[int, ...]) -> Floats:
+@dataclass(frozen=True, slots=True, eq=False)
+class Above:
+    """Loops above level 1.
+
+    Attributes:
+        tiles: Of level 1.
+        trips: Of the outermost loops, by dim; (n,) each.
+        order: Of the outermost loops, innermost first.
+    """
+
+    tiles: Tiles
+    trips: tuple[Floats, ...]
+    order: tuple[int, ...]
+
+
+def deep_words(nest: Nest, place: int, top: Above, pairs: Pairs, tiles: Tiles, order: tuple[int, ...]) -> Floats:
     """Count the elements that a flow of a tensor with windows moves into level 2.
 
     From the inside, loop by loop: when a loop advances, the loops inside it go back to their first steps, and the
@@ -194,7 +206,7 @@ def deep_words(nest: Nest, place: int, top: Top, pairs: Pairs, tiles: Tiles, ord
     alone = np.asarray(subset_product(inner, (frame.names.index(dim) for dim in operand.dims)))
     loops = [(dim, pairs.trips(frozenset((dim,))), tiles.values[dim] * float(nest.spans[1][dim])) for dim in order]
     outer = [top.tiles.values[dim][pairs.upper] * float(nest.spans[0][dim]) for dim in range(len(nest.bounds))]
-    loops += [(dim, top.trips[dim][pairs.upper], outer[dim]) for dim in top.order.order]
+    loops += [(dim, top.trips[dim][pairs.upper], outer[dim]) for dim in top.order]
     left: Floats = np.asarray(subset_product([trip for _, trip, _ in loops], range(len(loops))))
     total = left * alone * math.prod(box.words for box in boxes)
     found = np.ones(len(pairs), dtype=bool)

@@ -127,16 +127,16 @@ class Frame:
             used_indices(window, tuple(sizes[dim] for dim in window.dims)) for window in operand.windows
         )
 
-    def child_of(self, role: int, parent: int) -> int | None:
-        """Give the next inner level that keeps a tensor; None: the MACs, or the parent does not keep it."""
-        kept = [level for level, roles in enumerate(self.keeps) if ROLES[role] in roles]
-        inner = [level for level in kept if level > parent]
-        return inner[0] if parent in kept and inner else None
-
-    def first_child(self, role: int) -> int:
-        """Give the first level below the outermost that keeps a tensor; the depth: the MACs."""
-        child = self.child_of(role, 0)
-        return self.depth if child is None else child
+    @cached_property
+    def child_of(self) -> tuple[tuple[int, ...], ...]:
+        """By tensor and level, the next inner level that keeps the tensor; 0: the MACs, or it is not kept here."""
+        table = []
+        for role in ROLES:
+            kept = [level for level, roles in enumerate(self.keeps) if role in roles]
+            table.append(
+                tuple(min((at for at in kept if at > level), default=0) * (level in kept) for level in range(self.depth))
+            )
+        return tuple(table)
 
     @cached_property
     def exact(self) -> bool:

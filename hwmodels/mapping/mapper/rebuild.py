@@ -14,7 +14,7 @@ from hwmodels.mapping.mapper.orders import Order
 from hwmodels.mapping.mapper.spatial import Unrolled
 from hwmodels.mapping.records import MappingBatch, Slot, Structure
 
-__all__ = ["Ways", "batches", "inner_tiles"]
+__all__ = ["Ways", "batches", "inner_labels_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +24,8 @@ class Ways:
     Attributes:
         nest: Spatial vector.
         tiles: Of level 1, by dim; (n,) each.
-        outer: Order of the outermost loops, innermost first.
+        outer: Orders of the outermost loops, innermost first.
+        which: One of them for each mapping; (n,).
         inner: Order of the loops of level 1, innermost first; of a single level, ().
         labels: Those of level 2; None: there is none.
         label: One of them for each mapping; (n,).
@@ -32,7 +33,8 @@ class Ways:
 
     nest: Nest
     tiles: tuple[Ints, ...]
-    outer: Order
+    outer: tuple[Order, ...]
+    which: Ints
     inner: Order
     labels: Labels | None
     label: Ints
@@ -43,15 +45,14 @@ class Ways:
     def take(self, rows: Ints) -> Ways:
         """Give some of them."""
         tiles = tuple(value[rows] for value in self.tiles)
-        return Ways(self.nest, tiles, self.outer, self.inner, self.labels, self.label[rows])
+        return Ways(self.nest, tiles, self.outer, self.which[rows], self.inner, self.labels, self.label[rows])
 
 
-def inner_tiles(labels: Labels | None, label: Ints) -> Iterator[tuple[int, Labels, Ints, tuple[Ints, ...]]]:
-    """Follow labels inwards from level 2: level, labels, which of them, and their tiles by dim."""
+def inner_labels_of(labels: Labels | None, label: Ints) -> Iterator[tuple[int, Labels, Ints]]:
+    """Follow labels inwards from level 2: level, all its labels, and which of them each mapping has."""
     level = 2
     while labels is not None:
-        owner = labels.owner[label]
-        yield level, labels, label, tuple(value[owner].astype(np.int64) for value in labels.tiles.values)
+        yield level, labels, label
         level, label, labels = level + 1, labels.inner[label], labels.below
 
 
@@ -60,11 +61,11 @@ def batches(ways: Ways) -> Iterator[tuple[MappingBatch, Ints]]:
     nest = ways.nest
     n, dims = len(ways), range(len(nest.bounds))
     tiles: list[Sequence[Ints]] = [[np.full(n, nest.bounds[dim]) for dim in dims], ways.tiles]
-    which = np.zeros(n, dtype=np.int64)
-    orders: list[tuple[Order, ...]] = [(ways.outer,), (ways.inner,)]
-    chosen = [np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)]
-    for level, labels, label, values in inner_tiles(ways.labels, ways.label):
-        tiles.append(values)
+    which = ways.which
+    orders: list[tuple[Order, ...]] = [ways.outer, (ways.inner,)]
+    chosen = [ways.which, np.zeros(n, dtype=np.int64)]
+    for level, labels, label in inner_labels_of(ways.labels, ways.label):
+        tiles.append([value[labels.owner[label]].astype(np.int64) for value in labels.tiles.values])
         orders.append(tuple(item.order for item in nest.frame.classes[level]))
         chosen.append(labels.order[label])
         which = which * len(orders[-1]) + chosen[-1]

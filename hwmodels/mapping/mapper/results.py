@@ -102,4 +102,4 @@ class Result:
         return (self.value - self.lower_bound) / self.value if self.value else 0.0
 
     def __str__(self) -> str:
-        return mapping_text(self.mapping, self.operator)
+        return mapping_text(self.mapping, self.operator.dims)

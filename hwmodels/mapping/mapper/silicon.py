@@ -4,131 +4,187 @@ the last. Lower bounds where tiles are not known yet, or where children share wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from hwmodels.mapping.mapper.factors import Floats
+from hwmodels.mapping.mapper.factors import Floats, Ints
 from hwmodels.mapping.mapper.nests import Nest
 from hwmodels.mapping.windows import piece_words
 from hwmodels.spatial import ROLES
 
-__all__ = ["Ends", "Known", "burst_scales", "ends"]
+__all__ = ["Additions", "Details"]
 
 O = ROLES.index("O")  # noqa: E741
 
-Known = dict[int, Sequence[Floats]]
-"""By level, its tiles (without the spatial part) as far as they are known: (n,) for each dim."""
+Shares = dict[tuple[int, int], dict[int, Floats]]
+"""By (parent level, tensor) and port: cycles of moving one tile."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ends:
-    """Work before the first step and after the last.
+class Details:
+    """What is added to the linear forms; arrays of shape (n,), or of one entry for all.
 
     Attributes:
-        cycles: What it takes; (n,) or a number.
-        ports: Of each port, cycles that are part of it and so overlap with nothing.
+        scales: By tensor, words that the outermost level moves per word that is asked for.
+        cycles: Before the first step and after the last.
+        ports: Of each port, cycles that are part of these and so overlap with nothing.
     """
 
+    scales: dict[int, Floats]
     cycles: Floats
     ports: list[Floats]
 
+    def take(self, rows: Ints) -> Details:
+        """Give some rows."""
+        return Details(
+            {role: _rows(scale, rows) for role, scale in self.scales.items()},
+            _rows(self.cycles, rows),
+            [_rows(port, rows) for port in self.ports],
+        )
 
-def burst_scales(nest: Nest, known: Known) -> dict[int, Floats]:
-    """Give how many words the outermost level moves per word that is asked for, of tensors whose tiles are known."""
+
+def _rows(value: Floats, rows: Ints) -> Floats:
+    return value[rows] if value.size > 1 else value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """What the tiles of one level add, one entry per tile."""
+
+    scales: dict[int, Floats]
+    shares: Shares
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Additions:
+    """Details of one spatial vector, put together from what the tiles of each level add.
+
+    Attributes:
+        nest: Spatial vector.
+        tables: By level, of its tiles; filled as levels become known.
+        least: By level, of a single step of the array: what is added at least.
+    """
+
+    nest: Nest
+    tables: dict[int, _Table] = field(default_factory=dict)
+    least: dict[int, _Table] = field(default_factory=dict)
+
+    def details(self, known: Mapping[int, tuple[Sequence[Floats], Ints]]) -> Details:
+        """Give what the conventions add.
+
+        Args:
+            known: By level, the values of all its tiles by dim, and which of them each mapping has. A level has the
+                same tiles at every call.
+        """
+        frame = self.nest.frame
+        for level, (values, _) in known.items():
+            if level not in self.tables:
+                self.tables[level] = _table(self.nest, level, values)
+        scales: dict[int, Floats] = {}
+        for role in range(len(ROLES)):
+            child = frame.child_of[role][0] or frame.depth
+            table, rows = self._at(child, known)
+            if role in table.scales and (child in known or child == frame.depth):
+                scales[role] = _rows(table.scales[role], rows)
+        return Details(scales, *self._ends(known))
+
+    def _at(self, level: int, known: Mapping[int, tuple[Sequence[Floats], Ints]]) -> tuple[_Table, Ints]:
+        if level in known:
+            return self.tables[level], known[level][1]
+        if level not in self.least:
+            self.least[level] = _table(self.nest, level, [np.ones(1)] * len(self.nest.bounds))
+        return self.least[level], np.zeros(1, dtype=np.int64)
+
+    def _ends(self, known: Mapping[int, tuple[Sequence[Floats], Ints]]) -> tuple[Floats, list[Floats]]:
+        """Give the cycles of the work before the first step and after the last, and each port's part of it.
+
+        A level loads the tiles of the next inner levels once its own are there, and stores in the opposite order.
+        """
+        frame, n_ports = self.nest.frame, len(self.nest.forms.ports)
+        ports: list[Floats] = [np.zeros(1)] * n_ports
+        if not frame.rules.fill_drain:
+            return np.zeros(1), ports
+        cycles: Floats = np.full(1, float(self.nest.fill))
+        for parent in range(frame.depth):
+            for roles in ([role for role in range(len(ROLES)) if role != O], [O]):
+                part: dict[int, Floats] = {}
+                for role in roles:
+                    child = frame.child_of[role][parent]
+                    table, rows = self._at(child, known) if child else (_Table({}, {}), np.zeros(0, dtype=np.int64))
+                    for port, share in table.shares.get((parent, role), {}).items():
+                        here = _rows(share, rows)
+                        part[port] = part[port] + here if port in part else here
+                if part:
+                    longest = np.max(np.broadcast_arrays(*part.values()), axis=0) if len(part) > 1 else [*part.values()][0]
+                    cycles = cycles + longest
+                    ports = [own + part[port] if port in part else own for port, own in enumerate(ports)]
+        return cycles, ports
+
+
+def _table(nest: Nest, level: int, values: Sequence[Floats]) -> _Table:
+    """Give what the tiles of a level (the depth: the MACs) add, one entry per tile."""
     frame = nest.frame
-    burst = frame.accelerator.levels[0].burst_bits
-    if not frame.rules.bursts or not burst:
-        return {}
-    scales = {}
-    for role, operand in enumerate(frame.operands):
-        child = frame.first_child(role)
-        if child not in known and child < frame.depth:
-            continue
-        width = operand.bits if frame.rules.bit_true else frame.accelerator.levels[0].word_bits
-        bits = _run(nest, role, child, known.get(child)) * width
-        scales[role] = np.ceil(bits / burst) * burst / bits
-    return scales
+    scales = {
+        role: _burst_scale(nest, role, level, values)
+        for role in range(len(ROLES))
+        if (frame.child_of[role][0] or frame.depth) == level and frame.rules.bursts
+    }
+    shares = {
+        (parent, role): _share(nest, role, parent, level, values, scales.get(role) if parent == 0 else None)
+        for role in range(len(ROLES))
+        for parent in range(level)
+        if frame.child_of[role][parent] == level and level < frame.depth
+    }
+    return _Table(scales, shares)
 
 
-def _run(nest: Nest, role: int, level: int, values: Sequence[Floats] | None) -> Floats:
+def _burst_scale(nest: Nest, role: int, level: int, values: Sequence[Floats]) -> Floats:
+    """Give how many words the outermost level moves per word that is asked for."""
+    frame = nest.frame
+    outermost = frame.accelerator.levels[0]
+    if not outermost.burst_bits:
+        return np.ones(1)
+    width = frame.operands[role].bits if frame.rules.bit_true else outermost.word_bits
+    bits = _run(nest, role, level, values) * width
+    return np.asarray(np.ceil(bits / outermost.burst_bits) * outermost.burst_bits / bits)
+
+
+def _run(nest: Nest, role: int, level: int, values: Sequence[Floats]) -> Floats:
     """Count the elements of a tile that lie side by side in the outermost level (row-major)."""
     operand, names, sizes = nest.frame.operands[role], nest.frame.names, nest.frame.problem.sizes
-    run: Floats = np.asarray(1.0)
-    whole = np.asarray(True)
-
-    def piece_of(dim: str) -> Floats:
-        at = names.index(dim)
-        return np.asarray((1.0 if values is None else values[at]) * nest.spans[level][at])
-
+    pieces = {dim: value * nest.spans[level][place] for place, (dim, value) in enumerate(zip(names, values, strict=True))}
+    run, whole = np.ones(len(values[0])), np.ones(len(values[0]), dtype=bool)
     for entry in reversed(operand.layout):
         if isinstance(entry, str):
-            piece, length = piece_of(entry), float(sizes[entry])
+            piece, length = pieces[entry], float(sizes[entry])
         else:
             window = operand.windows[entry]
-            piece = piece_words(window, [piece_of(dim).astype(np.int64) for dim in window.dims], False)  # type: ignore[assignment]
+            piece = piece_words(window, [pieces[dim].astype(np.int64) for dim in window.dims], False).astype(np.float64)
             every = [np.full(1, sizes[dim], dtype=np.int64) for dim in window.dims]
             length = float(window.extent or int(piece_words(window, every, False)[0]))
         run = np.where(whole, run * piece, run)
-        whole = whole & (piece == length)
+        whole &= piece == length
     return run
 
 
-def ends(nest: Nest, known: Known, scales: dict[int, Floats]) -> Ends | None:
-    """Give the work before the first step and after the last; None: it takes no time by the conventions.
-
-    A level loads the tiles of the next inner levels once its own are there, and stores in the opposite order. Tiles
-    that are not known are taken to be a single step of the array.
-
-    Args:
-        nest: Spatial vector.
-        known: Tiles by level.
-        scales: As `burst_scales` gives them.
-    """
+def _share(
+    nest: Nest, role: int, parent: int, child: int, values: Sequence[Floats], scale: Floats | None
+) -> dict[int, Floats]:
+    """Give the cycles that one tensor's first (of O: last) tile takes at the ports that it passes."""
     frame = nest.frame
-    if not frame.rules.fill_drain:
-        return None
-    n_ports = len(nest.forms.ports)
-    ports: list[Floats] = [np.asarray(0.0)] * n_ports
-    cycles: Floats = np.asarray(float(nest.fill))
-    for parent in range(frame.depth):
-        loads = [np.asarray(0.0)] * n_ports
-        stores = [np.asarray(0.0)] * n_ports
-        for role in range(len(ROLES)):
-            child = frame.child_of(role, parent)
-            if child is not None:
-                _add(nest, role, parent, child, known.get(child), scales, stores if role == O else loads)
-        for part in (loads, stores):
-            if part:
-                cycles = cycles + np.max(np.broadcast_arrays(*part), axis=0)
-                ports = [one + other for one, other in zip(ports, part, strict=True)]
-    return Ends(cycles, ports)
-
-
-def _add(
-    nest: Nest,
-    role: int,
-    parent: int,
-    child: int,
-    values: Sequence[Floats] | None,
-    scales: dict[int, Floats],
-    loads: list[Floats],
-) -> None:
-    """Add the cycles of one tensor's first (or last) tile to the ports that it passes."""
-    frame = nest.frame
-    tiles = [np.ones(1)] * len(frame.names) if values is None else values
-    sent = nest.least_footprint(role, parent, tiles) * _width(nest, role, parent) * (
-        scales.get(role, 1.0) if parent == 0 else 1.0
-    )
-    held = nest.footprint(role, child, tiles) * float(frame.words[child][role])
+    sent = nest.least_footprint(role, parent, values) * _width(nest, role, parent) * (1.0 if scale is None else scale)
+    held = nest.footprint(role, child, values) * float(frame.words[child][role])
+    shares = {}
     for place, (level, name) in enumerate(nest.forms.ports):
         buffer = frame.accelerator.levels[level]
-        if level == parent and (name == "port" or name == ("write" if role == O else "read")):
-            per_cycle = buffer.write_words_per_cycle if role == O else buffer.read_words_per_cycle
-            loads[place] = loads[place] + sent / per_cycle if per_cycle else loads[place]
+        per_cycle = buffer.write_words_per_cycle if role == O else buffer.read_words_per_cycle
+        if level == parent and per_cycle and name in ("port", "write" if role == O else "read"):
+            shares[place] = np.asarray(sent / per_cycle)
         elif level == child and role != O and name != "read" and buffer.write_words_per_cycle:
-            loads[place] = loads[place] + held / buffer.write_words_per_cycle
+            shares[place] = np.asarray(held / buffer.write_words_per_cycle)
+    return shares
 
 
 def _width(nest: Nest, role: int, parent: int) -> float:
