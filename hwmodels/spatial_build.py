@@ -28,6 +28,8 @@ def build_accelerator(spec: SpatialSpec, origin: str) -> Accelerator:
             f'{origin}: field level.0: the outermost level keeps ["W", "I", "O"] and has no capacity (DRAM): '
             "all tensors start or end there"
         )
+    if spec.level[0].bypass:
+        raise SpecError(f"{origin}: field level.0.bypass: nothing goes past the outermost level; leave it out")
     _check_unique(f"{origin}: field level", "level", [level.name for level in spec.level])
     clock = spec.array.clock
     return Accelerator(
@@ -52,6 +54,12 @@ def _level(level: Level, where: str, clock_hz: float) -> BufferLevel:
     _check_unique(where, "mesh", [axis.name for axis in level.mesh])
     if level.capacity is None and level.partitions:
         raise SpecError(f"{where}.partitions: parts of a capacity that is not given; add capacity")
+    stray = [role for role in level.bypass or () if role not in level.keeps]
+    if stray:
+        raise SpecError(
+            f"{where}.bypass: {stray[0]} goes past {level.name} anyway, as keeps does not name it; leave it out, or "
+            "add it to keeps"
+        )
     per_word = clock_hz * level.word / 8
     read, write = (level.bandwidth, level.bandwidth) if level.bandwidth is not None else (read, write)
     return BufferLevel(
@@ -78,6 +86,7 @@ def _level(level: Level, where: str, clock_hz: float) -> BufferLevel:
         buffering=level.buffering,
         shared_port=level.bandwidth is not None,
         burst_bits=0 if level.burst is None else int(level.burst * 8),
+        bypass=None if level.bypass is None else tuple(level.bypass),
     )
 
 

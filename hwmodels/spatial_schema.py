@@ -56,10 +56,14 @@ class Mesh:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level(Table):
-    """One buffer level, per instance; either `bandwidth`, which reads and writes share, or one of each, or none."""
+    """One buffer level, per instance; either `bandwidth`, which reads and writes share, or one of each, or none.
+
+    `bypass` names the kept roles that may also go past the level; left out: any of them, [] : none.
+    """
 
     name: str
     keeps: list[RoleName]
+    bypass: list[RoleName] | None = None
     word: Annotated[float, Unit("bit")]
     capacity: Annotated[float, Unit("B")] | None = None
     partitions: dict[RoleName, Annotated[float, Unit("B")]] = field(default_factory=dict)

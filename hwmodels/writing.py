@@ -6,13 +6,16 @@ import os
 import tempfile
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from hwmodels.build import build_device
 from hwmodels.schema import DeviceSpec
 from hwmodels.specs import read_spec
 from hwmodels.units import Unit, format_si
 from workloads.errors import SpecError
+
+if TYPE_CHECKING:
+    from hwmodels.spatial_schema import SpatialSpec
 
 __all__ = ["spec_to_toml", "write_spec"]
 
@@ -52,7 +55,7 @@ def write_spec(spec: DeviceSpec, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def spec_to_toml(spec: DeviceSpec) -> str:
+def spec_to_toml(spec: DeviceSpec | SpatialSpec) -> str:
     """Write a device as TOML text that `load` reads back to the same numbers (to nine digits).
 
     Example:

@@ -20,6 +20,8 @@ def check_structure(problem: Problem, accelerator: Accelerator, batch: MappingBa
         MappingError: See `evaluate`.
     """
     _check_levels(accelerator, batch.structure)
+    if not relaxed:
+        _check_bypass(accelerator, batch.structure)
     _check_slots(problem, accelerator, batch.structure, relaxed)
     _check_steps(problem, accelerator, batch)
 
@@ -40,6 +42,19 @@ def _check_levels(accelerator: Accelerator, structure: Structure) -> None:
     missing = [role for role in ROLES if role not in structure.keeps[0]]
     if missing:
         raise MappingError(f"the outermost level {names[0]} has to keep {missing[0]}: all tensors start or end there")
+
+
+def _check_bypass(accelerator: Accelerator, structure: Structure) -> None:
+    for level, keeps in zip(accelerator.levels[1:], structure.keeps[1:], strict=True):
+        for role in level.keeps:
+            if role in keeps or level.bypass is None or role in level.bypass:
+                continue
+            may = f"only {', '.join(level.bypass)} may" if level.bypass else "no tensor that it can keep may"
+            kept = ", ".join(one for one in level.keeps if one == role or one in keeps)
+            raise MappingError(
+                f"{role} cannot bypass level {level.name} of {accelerator.name}: its data path leads through it, "
+                f"{may}; let {level.name} keep {kept} (relaxed=True counts it all the same)"
+            )
 
 
 def _check_slots(problem: Problem, accelerator: Accelerator, structure: Structure, relaxed: bool) -> None:

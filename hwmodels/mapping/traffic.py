@@ -145,7 +145,7 @@ def evaluate(
         accelerator: Where it runs.
         mappings: One, several, or a batch of one structure.
         conventions: What counts include; default: those of the accelerator.
-        relaxed: Do not hold the spatial loops to what the mesh axes can wire.
+        relaxed: Do not hold the spatial loops to what the mesh axes can wire, nor bypass to what each level allows.
 
     Raises:
         MappingError: The operator cannot be mapped, or a mapping is not valid for it: unknown level, dim or axis, a dim

@@ -9,7 +9,10 @@ import pytest
 
 import hwmodels
 from hwmodels.mapping import SILICON
+from hwmodels.reading import read_toml, validated
+from hwmodels.spatial_schema import SpatialSpec
 from hwmodels.specs import spec_text
+from hwmodels.writing import spec_to_toml
 from workloads.errors import SpecError
 
 SURVEY = Path(__file__).resolve().parent.parent / "golden" / "reference" / "survey" / "analytical_model_parameters.csv"
@@ -63,6 +66,27 @@ def test_quantities_become_words_cycles_and_joules() -> None:
     assert (device.clock_hz, device.acc_bits, dram.burst_bits) == (200e6, 16, 64)
 
 
+def test_no_tensor_goes_past_a_level_of_the_shipped_devices() -> None:
+    """What a level can keep goes through it: its wires lead nowhere else. Eyeriss' weights pass the GLB: not kept."""
+    for name in hwmodels.accelerators():
+        device = hwmodels.load(name, kind=hwmodels.Accelerator)
+        assert [level.bypass for level in device.levels] == [None, *[()] * (len(device.levels) - 1)]
+    assert "W" not in hwmodels.load("eyeriss").levels[1].keeps
+
+
+def test_a_file_says_what_may_go_past_a_level(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    for written, meant in (('bypass = ["I"]', ("I",)), ("", None)):
+        path.write_text(GEMMINI.replace("bypass = []", written, 1))
+        assert hwmodels.load(path, kind=hwmodels.Accelerator).levels[1].bypass == meant
+
+
+def test_a_spec_is_written_and_read_back() -> None:
+    for name in hwmodels.accelerators():
+        spec = validated(read_toml(spec_text(name), name), SpatialSpec, name)
+        assert validated(read_toml(spec_to_toml(spec), "copy"), SpatialSpec, "copy") == spec
+
+
 def test_a_file_loads_by_its_path_and_other_spellings_of_a_name_are_found(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(GEMMINI.replace('name = "gemmini"', 'name = "mine"'))
@@ -94,6 +118,9 @@ def test_the_other_kind_of_device_is_refused_where_one_is_asked_for() -> None:
         ('burst = "64 B"', 'burst = "64 B"\nread_bandwidth = "1 GB/s"', "field level.0.bandwidth: shared by reads and"),
         ('burst = "64 B"', 'partitions = { W = "1 KiB" }', "field level.0.partitions: parts of a capacity that is not"),
         ('size = 16', 'size = 0', "field level.2.mesh.0.size: is 0, give at least 1"),
+        ("bypass = []", 'bypass = ["O"]', "field level.1.bypass: O goes past Scratchpad anyway, as"),
+        ("bypass = []", 'bypass = ["X"]', "field level.1.bypass.0: Input should be 'W', 'I' or 'O'"),
+        ('burst = "64 B"', 'bypass = ["W"]', "field level.0.bypass: nothing goes past the outermost level"),
         ('buffering = "shadow"', 'buffering = "triple"', "field level.3.buffering: Input should be 'double', 'serial'"),
     ],
 )  # fmt: skip

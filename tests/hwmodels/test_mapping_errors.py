@@ -76,6 +76,36 @@ def test_relaxed_counts_what_the_mesh_cannot_wire() -> None:
     assert evaluate(GEMM, GEMMINI, nest(Accumulator=swapped), relaxed=True).cycles[0] > 0
 
 
+@pytest.mark.parametrize(
+    ("level", "changes"),
+    [
+        ("Scratchpad", {"Scratchpad": LevelMapping("Scratchpad", ("I",), (Loop("M", 16),))}),
+        ("WReg", {"WReg": LevelMapping("WReg", ())}),
+    ],
+)
+def test_a_tensor_that_goes_past_a_level_which_silicon_leads_it_through_is_refused(
+    level: str, changes: dict[str, LevelMapping]
+) -> None:
+    kept = {"Scratchpad": "W, I", "WReg": "W"}[level]
+    assert refused(nest(**changes)) == (
+        f"W cannot bypass level {level} of gemmini: its data path leads through it, no tensor that it can keep may; "
+        f"let {level} keep {kept} (relaxed=True counts it all the same)"
+    )
+    assert evaluate(GEMM, GEMMINI, nest(**changes), relaxed=True).fits[0]
+
+
+def test_a_tensor_may_go_past_a_level_that_allows_it() -> None:
+    levels = list(GEMMINI.levels)
+    levels[1] = replace(levels[1], bypass=("I",))
+    device = replace(GEMMINI, levels=tuple(levels))
+    without = {role: nest(Scratchpad=LevelMapping("Scratchpad", (role,), (Loop("M", 16),))) for role in ("W", "I")}
+    assert evaluate(GEMM, device, without["W"]).reads[0, 1].tolist() == [16 * 16, 0, 0]
+    with pytest.raises(MappingError, match=r"W cannot bypass level Scratchpad of gemmini: .*, only I may; let"):
+        evaluate(GEMM, device, without["I"])
+    levels[1] = replace(levels[1], bypass=None)
+    assert evaluate(GEMM, replace(GEMMINI, levels=tuple(levels)), without["I"]).fits[0]
+
+
 def test_the_bad_row_of_a_batch_is_named() -> None:
     batch = nest().batch()
     steps = np.repeat(batch.steps, 3, axis=0)
