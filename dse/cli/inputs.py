@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 
-# Parameters of `load_onnx` and `load_program`, which take the sizes beside them.
-_TAKEN = ("source", "extra_ops", "free_ops", "missing_weights", "weights", "structure", "probabilities", "trips")
+# Parameters of `load_onnx` and `load_program`, which take the sizes beside them. (`source` is given by position.)
+_TAKEN = ("extra_ops", "free_ops", "missing_weights", "weights", "structure", "probabilities", "trips")
 
 
 def parse_bind(texts: Collection[str]) -> dict[str, int]:
@@ -50,7 +50,10 @@ def parse_bind(texts: Collection[str]) -> dict[str, int]:
         if not name or not equals or not _is_whole(size):
             raise WorkloadError(f"--bind {item!r} is not NAME=SIZE with a whole number; write batch=1,seq=128")
         if name in _TAKEN:
-            raise WorkloadError(f"--bind {name}: this name cannot be bound; use batch or seq, or rename the dim")
+            raise WorkloadError(
+                f"--bind {name}: a dim of this name cannot be bound; rename it in the file (batch and seq bind axes 0 "
+                "and 1, whatever they are called there)"
+            )
         if name in sizes and sizes[name] != int(size):
             raise WorkloadError(f"--bind gives {name!r} twice: {sizes[name]} and {size}; give one size")
         sizes[name] = int(size)

@@ -17,7 +17,7 @@ from dse.cli.inputs import ModelSource
 from dse.cli.output import console, print_table
 from dse.cli.projecting import print_projection, projection_record
 from dse.cli.weights import print_weights, weights_mode, weights_record
-from dse.cli.zoo_source import ZooOptions, ZooSource, is_zoo_model
+from dse.cli.zoo_source import ZooOptions, ZooSource, is_zoo_model, refuse_reading
 from dse.files import atomic_write
 from dse.numbers import si
 from hwmodels import format_si
@@ -126,6 +126,15 @@ def _source(
         return ModelSource(path=inputs.model_path(model), bind=sizes, measure=measure, **reading)
     if measure:
         raise WorkloadError(f"--weights measure: {model} of the zoo has no stored values; give an .onnx file")
+    refuse_reading(
+        model,
+        {
+            "extra_ops": reading["extra_ops"],
+            "free_ops": reading["free_ops"],
+            "probability": reading["probabilities"],
+            "trips": reading["trips"],
+        },
+    )
     return ZooSource(model=model, bind=sizes, options=zoo)
 
 

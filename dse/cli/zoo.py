@@ -9,10 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from dse.cli.output import console, print_table
+from dse.cli.zoo_source import option
 from dse.numbers import si
 from workloads.errors import WorkloadError
 
 __all__ = ["zoo"]
+
+DTYPE = "fp16"
 
 
 def zoo(
@@ -24,15 +27,16 @@ def zoo(
         str | None, typer.Option("--weights", help="random, or a folder with safetensors; left out: none.")
     ] = None,
     phase: Annotated[str | None, typer.Option("--phase", help="encode, prefill or decode.")] = None,
-    dtype: Annotated[str, typer.Option("--dtype", help="fp32, fp16 or bf16.")] = "fp16",
+    dtype: Annotated[str | None, typer.Option("--dtype", help="fp32, fp16 or bf16; left out: fp16.")] = None,
     kv_bits: Annotated[int | None, typer.Option("--kv-bits", help="Of the KV cache: 4 or 8.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout instead of tables.")] = False,
 ) -> None:
     """List published architectures, show one, or write it as an ONNX file."""
     if model is None:
-        _refuse_lonely(out, weights)
+        _refuse_lonely(out=out, weights=weights, phase=phase, dtype=dtype, kv_bits=kv_bits)
         _list(as_json)
         return
+    dtype = DTYPE if dtype is None else dtype
     if out is None:
         if weights is not None:
             raise WorkloadError("--weights says what a file holds; name the file: --out FILE.onnx")
@@ -44,9 +48,9 @@ def zoo(
     console().print(f"written: {path}", soft_wrap=True)
 
 
-def _refuse_lonely(out: Path | None, weights: str | None) -> None:
-    if out is not None or weights is not None:
-        raise WorkloadError("--out and --weights need a model: dse zoo NAME --out FILE.onnx; `dse zoo` lists the names")
+def _refuse_lonely(**options: object) -> None:
+    for name in (name for name, value in options.items() if value is not None):
+        raise WorkloadError(f"{option(name)} needs a model: dse zoo NAME {option(name)} ...; `dse zoo` lists the names")
 
 
 def _list(as_json: bool) -> None:

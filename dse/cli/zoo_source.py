@@ -12,7 +12,11 @@ from workloads.errors import WorkloadError
 if TYPE_CHECKING:
     from workloads.workload import Program, Workload
 
-__all__ = ["ZooOptions", "ZooSource", "is_zoo_model"]
+__all__ = ["ZooOptions", "ZooSource", "is_zoo_model", "option", "refuse_reading"]
+
+
+_PARAMETERS = ("phase", "context", "dtype", "kv_bits", "tokens", "logits", "prompt", "exact", "points")
+"""Of `architecture` and `generation`: what stands beside the sizes there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +50,36 @@ class ZooOptions:
         """
         for name in self.given():
             raise WorkloadError(
-                f"--{name.replace('_', '-')} is for models of the zoo, which `dse zoo` lists; "
+                f"{option(name)} is for models of the zoo, which `dse zoo` lists; "
                 f"{model!r} is a file, whose graph is what it is"
+            )
+
+
+def option(name: str) -> str:
+    """Write a parameter's name as an option.
+
+    Example:
+        >>> option("kv_bits")
+        '--kv-bits'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+def refuse_reading(model: str, reading: Mapping[str, Any]) -> None:
+    """Refuse options that say how a file is read, for a model of the zoo, which is none.
+
+    Args:
+        model: Its name.
+        reading: Option name to what was given.
+
+    Raises:
+        WorkloadError: One is given.
+    """
+    for name, value in reading.items():
+        if value:
+            raise WorkloadError(
+                f"{option(name)} says how an .onnx file is read; {model!r} is a model of the zoo: leave it out, or "
+                f"write the file first with `dse zoo {model} --out FILE.onnx`"
             )
 
 
@@ -79,12 +111,29 @@ class ZooSource:
 
         sizes: dict[str, Any] = dict(self.bind) if batch is None else {**self.bind, "batch": batch}
         options = self.options.given()
+        for name in sizes:
+            if name in _PARAMETERS:
+                known = f"write {option(name)} {sizes[name]}" if hasattr(self.options, name) else "leave it out"
+                raise WorkloadError(f"--bind {name}: is no dim of {self.model}; {known}")
         if "tokens" not in options:
-            return architecture(self.model, **options, **sizes)
+            work = architecture(self.model, **options, **sizes)
+            self._check_seq(work)
+            return work
         for name in ("phase", "context"):
             if name in options:
                 raise WorkloadError(f"--tokens is a whole generation; it has no --{name}; leave one of them out")
         return generation(self.model, prompt=sizes.pop("seq", 128), **options, **sizes)
+
+    def _check_seq(self, work: Workload) -> None:
+        """Refuse a `seq` that nothing was made of: neither a dim, nor a context or encoder length by default."""
+        dims = work.bindings
+        sized = "seq" in dims or ("source" in dims and "source" not in self.bind)
+        sized |= self.options.context is None and any(name.endswith("total") for name in dims)
+        if "seq" in self.bind and not sized:
+            raise WorkloadError(
+                f"--bind seq={self.bind['seq']}: no size of {self.model} in this phase follows from it; its dims are "
+                f"{', '.join(f'{name}={size}' for name, size in dims.items())}"
+            )
 
     def batch_symbols(self) -> set[str]:
         """Give the names of the batch dim."""

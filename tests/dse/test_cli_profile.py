@@ -45,6 +45,13 @@ def test_the_profile_of_bert_base_is_what_the_library_says(dse_run: Run) -> None
     assert totals["matmul_conv_macs"] == work.macs()
 
 
+def test_a_dim_called_source_is_bound_as_the_error_says(dse_run: Run, tmp_path: Path) -> None:
+    path = affine_model(tmp_path / "m.onnx", shape=("batch", "source", 64))
+    message = dse_run("profile", path, "-d", "t4").message
+    assert "--bind batch=1,source=1" in message
+    assert profiled(dse_run, path, "-d", "t4", "--bind", "batch=1,source=7")["bind"] == {"batch": 1, "source": 7}
+
+
 def test_totals_are_the_sums_of_the_rows_and_every_row_is_plain(dse_run: Run) -> None:
     found = profiled(dse_run, "vit-mnist", "--device", "t4", "--bind", "batch=16")
     rows = found["operators"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,11 +44,22 @@ def test_a_decode_step_reads_every_weight_and_the_cache_once(dse_run: Run) -> No
 
 def test_a_generation_costs_its_prefill_and_its_steps(dse_run: Run) -> None:
     def latency(*options: str) -> float:
-        found = json.loads(dse_run("profile", "llama-2-7b", "-b", "seq=32", *options, "-d", "t4", "--json").out)
+        found = json.loads(dse_run("profile", "llama-2-7b", *options, "-d", "t4", "--json").out)
         return float(found["totals"]["latency_s"])
 
     steps = sum(latency("--phase", "decode", "--context", str(context)) for context in (32, 33))
-    assert latency("--tokens", "3") == pytest.approx(latency("--phase", "prefill") + steps, rel=1e-9)
+    prefill = latency("--phase", "prefill", "-b", "seq=32")
+    assert latency("--tokens", "3", "-b", "seq=32") == pytest.approx(prefill + steps, rel=1e-9)
+
+
+def test_the_encoders_length_of_a_decode_step_is_bound_by_its_name(dse_run: Run) -> None:
+    def bound(sizes: str) -> Any:
+        arguments = ("profile", "t5-small", "--phase", "decode", "--context", "10", "-d", "t4", "-b", sizes, "--json")
+        return json.loads(dse_run(*arguments).out)
+
+    assert bound("source=50")["bind"] == {"batch": 1, "source": 50, "total": 11}
+    assert bound("source=500")["totals"]["dram_bytes"] > bound("source=50")["totals"]["dram_bytes"]
+    assert bound("seq=50") == bound("source=50")  # by default
 
 
 @pytest.mark.parametrize(
@@ -58,7 +70,30 @@ def test_a_generation_costs_its_prefill_and_its_steps(dse_run: Run) -> None:
         (("zoo", "bert-base", "--dtype", "fp13"), "fp13"),
         (("zoo", "bert-base", "--out", "bert.txt"), "ends in .onnx"),
         (("zoo", "bert-base", "--weights", "random"), "--out FILE.onnx"),
-        (("zoo", "--out", "x.onnx"), "need a model"),
+        (("zoo", "--out", "x.onnx"), "needs a model"),
+        (("zoo", "--phase", "decode"), "needs a model"),
+        (("zoo", "--kv-bits", "8"), "needs a model"),
+        (("zoo", "bert-base", "--kv-bits", "8"), "bert-base: keeps no KV cache in phase 'encode'"),
+        (("zoo", "conformer-s", "--phase", "decode", "--kv-bits", "8"), "conformer-s: keeps no KV cache in phase"),
+        (("profile", "bert-base", "-d", "t4", "--kv-bits", "8"), "keeps no KV cache in phase 'encode'"),
+        (("profile", "bert-base", "-d", "t4", "--context", "4"), "a context of 4 tokens"),
+        (("profile", "llama-3-8b", "-d", "t4", "--phase", "prefill", "--context", "10"), "give phase 'decode'"),
+        (("profile", "gpt2", "-d", "t4", "--phase", "decode", "--context", "-1"), "context = -1; it is a number of"),
+        (
+            ("profile", "gpt2", "-d", "t4", "--tokens", "500", "-b", "seq=1000"),
+            "total = 1499, but it has positions for",
+        ),
+        (("profile", "gpt2", "-d", "t4", "--phase", "decode", "-b", "total=4"), "give the context instead"),
+        (("profile", "gpt2", "-d", "t4", "--phase", "decode", "-b", "context=4"), "write --context 4"),
+        (("profile", "gpt2", "-d", "t4", "-b", "exact=1"), "--bind exact: is no dim of gpt2"),
+        (("profile", "vit-b16", "-d", "t4", "-b", "seq=50"), "--bind seq=50: no size of vit-b16 in this phase"),
+        (
+            ("profile", "gpt2", "-d", "t4", "--phase", "decode", "--context", "4", "-b", "seq=50"),
+            "--bind seq=50: no size",
+        ),
+        (("profile", "gpt2", "-d", "t4", "--free-ops", "Foo"), "--free-ops says how an .onnx file is read"),
+        (("profile", "gpt2", "-d", "t4", "--trips", "loop=3"), "--trips says how an .onnx file is read"),
+        (("profile", "gpt2", "-d", "t4", "--probability", "if=0.5"), "--probability says how an .onnx file is read"),
         (("profile", "lama-2-7b", "-d", "t4"), "nearest: llama-2-7b"),
         (("profile", "vit-mnist", "--kv-bits", "8", "-d", "t4"), "--kv-bits is for models of the zoo"),
         (("profile", "llama-2-7b", "--tokens", "4", "--phase", "decode", "-d", "t4"), "leave one of them out"),
@@ -67,3 +102,23 @@ def test_a_generation_costs_its_prefill_and_its_steps(dse_run: Run) -> None:
 )
 def test_mistakes_are_named(dse_run: Run, arguments: tuple[str, ...], message: str) -> None:
     assert message in dse_run(*arguments).message
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int4", "int32", "int64", "bool", "fp8_e4m3", "FP16", ""])
+@pytest.mark.parametrize(
+    "command", [("profile", "gpt2", "-d", "t4"), ("zoo", "gpt2"), ("zoo", "gpt2", "--out", "x.onnx")]
+)
+def test_a_format_that_no_architecture_is_written_in_is_refused(
+    dse_run: Run, command: tuple[str, ...], dtype: str
+) -> None:
+    message = dse_run(*command, "--dtype", dtype).message
+    assert f"gpt2: weights and activations are fp32, fp16, bf16, not {dtype!r}" in message
+    assert not Path("x.onnx").exists()
+
+
+def test_a_configuration_nested_without_end_is_refused(dse_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    for command in (("profile", tmp_path, "-d", "t4"), ("zoo", tmp_path)):
+        assert (
+            f"{tmp_path / 'config.json'}: not a readable config.json (nested too deeply)" in dse_run(*command).message
+        )

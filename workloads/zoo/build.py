@@ -13,10 +13,13 @@ from workloads.zoo.catalogue import published
 from workloads.zoo.config import read_config
 from workloads.zoo.contexts import strata
 from workloads.zoo.families import family_of
-from workloads.zoo.graph import GraphWriter, Parameter
-from workloads.zoo.phase import Phase, PhaseName
+from workloads.zoo.graph import TOTAL, GraphWriter, Parameter
+from workloads.zoo.phase import CACHE_FORMATS, Phase, PhaseName
 
 __all__ = ["Source", "architecture", "generation", "graph", "parameter_count"]
+
+DTYPES = ("fp32", "fp16", "bf16")
+"""Formats of weights and activations in which architectures are written."""
 
 Source = str | Path | Mapping[str, Any]
 """A published name, a configuration, or the path of a config.json or of a folder that holds one."""
@@ -44,12 +47,21 @@ def graph(
         WorkloadError: Unknown name, model type, phase or format, or a configuration that is not one.
     """
     config, name = _config(source)
+    if dtype not in DTYPES:
+        raise WorkloadError(
+            f"{name}: weights and activations are {', '.join(DTYPES)}, not {dtype!r}; for fewer bits compress the model"
+        )
     family = family_of(config)
     chosen = phase or family.phases[0]
     if chosen not in family.phases:
         raise WorkloadError(f"{name}: has no phase {chosen!r}; it has {', '.join(family.phases)}")
     writer = GraphWriter(name, dtype)
     family.write(writer, family.read(config), Phase(name=chosen, kv_bits=kv_bits, logits=logits))
+    if kv_bits is not None and not writer.yields(CACHE_FORMATS[kv_bits]):
+        raise WorkloadError(
+            f"{name}: keeps no KV cache in phase {chosen!r}, so its cache cannot have {kv_bits} bits; leave them out"
+            + (", or give phase 'decode'" if "prefill" in family.phases else "")
+        )
     return writer
 
 
@@ -89,6 +101,8 @@ def architecture(
         6.74
     """
     writer = graph(source, phase=phase, dtype=dtype, kv_bits=kv_bits, logits=logits)
+    if context is not None:
+        _check_context(writer, context)
     sizes = _sizes(writer, batch, seq, seq if context is None else context, bind)
     return load_onnx(writer.model(), **sizes)
 
@@ -141,6 +155,8 @@ def generation(
     step = graph(source, phase="decode", dtype=dtype, kv_bits=kv_bits)
     model = step.model()
     contexts = range(prompt, prompt + tokens - 1)
+    if contexts:
+        _sizes(step, batch, prompt, contexts[-1], bind)  # before others: an error names the last context, not a mean
     weights = strata(contexts, tuple(step.limits.values()), len(contexts) if exact else points)
     parts = [
         (weight, load_onnx(model, **_sizes(step, batch, prompt, context, bind))) for context, weight in weights.items()
@@ -183,15 +199,31 @@ def _config(source: Source) -> tuple[Mapping[str, Any], str]:
     return published(source).config, source
 
 
+def _check_context(writer: GraphWriter, context: int) -> None:
+    """Refuse a context that means nothing: below zero, or of a graph that reads no cache of tokens."""
+    if isinstance(context, bool) or not isinstance(context, int) or context < 0:
+        raise WorkloadError(
+            f"{writer.name}: context = {context!r}; it is a number of tokens before the step: 0 or a whole number above"
+        )
+    if not writer.grows():
+        raise WorkloadError(
+            f"{writer.name}: a context of {context} tokens is what a decode step of a decoder finds in its cache; "
+            "this phase reads none: leave the context out, or give phase 'decode' where the model has one"
+        )
+
+
 def _sizes(writer: GraphWriter, batch: int, seq: int, context: int, bind: Mapping[str, int]) -> dict[str, Any]:
     """Give a size to every symbolic dim of a graph, as arguments of `load_onnx`."""
     total = context + 1
-    known = {"batch": batch, "seq": seq, "source": seq, "total": total, **bind}
+    known = {"batch": batch, "seq": seq, "source": seq, TOTAL: total, **bind}
     known |= {name: min(total, limit) for name, limit in writer.limits.items()}
     symbols = writer.symbols()
     unused = [name for name in bind if name not in symbols]
     if unused:
         raise WorkloadError(f"{writer.name}: no dim {unused[0]!r} in this phase; its dims are {', '.join(symbols)}")
+    for name in bind:
+        if name in (TOTAL, *writer.limits):
+            raise WorkloadError(f"{writer.name}: {name} follows from the tokens in the cache; give the context instead")
     for name, most in writer.longest.items():
         if name in symbols and known.get(name, 0) > most:
             raise WorkloadError(f"{writer.name}: {name} = {known[name]}, but it has positions for {most} only")

@@ -36,6 +36,8 @@ def read_config(source: Mapping[str, Any] | str | Path) -> dict[str, Any]:
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise WorkloadError(f"{where}: no such file; give a config.json or a folder that holds one") from None
+        except RecursionError:
+            raise WorkloadError(f"{where}: not a readable config.json (nested too deeply)") from None
         except (OSError, ValueError) as error:
             raise WorkloadError(f"{where}: not a readable config.json ({error})") from None
     if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from workloads.zoo.graph import GraphWriter
+from workloads.zoo.graph import TOTAL, GraphWriter
 from workloads.zoo.layers import Heads, attend, causal_mask, linear, merge_heads, split_heads
 from workloads.zoo.phase import Cache, Phase
 
@@ -45,7 +45,7 @@ def begin(
         longest: Number of positions that are stored; None: there is no table of them.
     """
     if longest is not None:
-        g.longest["total" if phase.decoding else "seq"] = longest
+        g.longest[TOTAL if phase.decoding else "seq"] = longest
     ids = g.input("input_ids", ("batch", 1 if phase.decoding else "seq"), "int64")
     if phase.decoding:
         at = g.input("position", ("batch",), "int64")

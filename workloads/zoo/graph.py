@@ -20,10 +20,13 @@ from workloads.errors import WorkloadError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OPSET", "GraphWriter", "Parameter", "State", "stored", "transposed"]
+__all__ = ["OPSET", "TOTAL", "GraphWriter", "Parameter", "State", "stored", "transposed"]
 
 OPSET = 24
 """TensorScatter (a KV cache that grows in place) came with 24, RMSNormalization and RotaryEmbedding with 23."""
+
+TOTAL = "total"
+"""The dim of a KV cache's tokens, the new one included."""
 
 _IR_VERSION = 11  # of opset 23 and 24 (ONNX specification, Versioning)
 _MICROSOFT = 1
@@ -204,6 +207,14 @@ class GraphWriter:
     def inputs(self) -> tuple[str, ...]:
         """List the names of the inputs, in order."""
         return tuple(item.name for item in self._inputs)
+
+    def yields(self, dtype: str) -> bool:
+        """Say whether an output has a format."""
+        return any(item.type.tensor_type.elem_type == _onnx_type(dtype) for item in self._outputs)
+
+    def grows(self) -> bool:
+        """Say whether the graph reads a cache that grows with the context."""
+        return TOTAL in self.symbols() or any(name in self.symbols() for name in self.limits)
 
     def symbols(self) -> tuple[str, ...]:
         """List the symbolic dims of the inputs, in order."""

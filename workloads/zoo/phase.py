@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workloads.errors import WorkloadError, nearest
-from workloads.zoo.graph import GraphWriter
+from workloads.zoo.graph import TOTAL, GraphWriter
 from workloads.zoo.layers import keys_cached, split_keys
 
-__all__ = ["PHASES", "Cache", "Phase", "PhaseName"]
+__all__ = ["CACHE_FORMATS", "PHASES", "Cache", "Phase", "PhaseName"]
 
 PhaseName = Literal["encode", "prefill", "decode"]
 PHASES: tuple[PhaseName, ...] = ("encode", "prefill", "decode")
 
-_CACHE_FORMATS = {4: "int4", 8: "int8"}
+CACHE_FORMATS = {4: "int4", 8: "int8"}
+"""Bits of a quantized KV cache to the format that holds it."""
+
 _SCALE = 0.05
 """Of a quantized cache before it is calibrated: keys and values of a normalised layer lie within a few units."""
 
@@ -98,7 +100,7 @@ class Cache:
     def _fixed(self, name: str, new: str, groups: int, shape: tuple[int | str, ...]) -> str:
         """Keep what does not grow: a prefill writes it, a decode step reads it."""
         g, bits = self.g, self.phase.kv_bits
-        kind = None if bits is None else _CACHE_FORMATS[bits]
+        kind = None if bits is None else CACHE_FORMATS[bits]
         if self.phase.decoding:
             past = g.input(f"past_{name}", ("batch", *shape), kind)
             return past if bits is None else g.node("DequantizeLinear", past, *self._scale(groups), axis=1)
@@ -108,7 +110,7 @@ class Cache:
 
     def _total(self, window: int | None) -> str:
         if window is None:
-            return "total"
+            return TOTAL
         self.g.limits["window_total"] = window
         return "window_total"
 
@@ -117,7 +119,7 @@ class Cache:
     ) -> str:
         g, bits = self.g, self.phase.kv_bits
         stored = new if bits is None else g.node("QuantizeLinear", new, *self._scale(groups), axis=1)
-        kind = None if bits is None else _CACHE_FORMATS[bits]
+        kind = None if bits is None else CACHE_FORMATS[bits]
         if not self.phase.decoding:
             g.output(f"present_{name}", stored, 4, kind)
             return new  # a prefill attends to what it has just computed
@@ -131,7 +133,7 @@ class Cache:
         """Give one scale per head and its zero point: constants of the file, to be calibrated."""
         g = self.g
         scale = g.constant([_SCALE] * groups, g.dtype)
-        return scale, g.constant([0] * groups, _CACHE_FORMATS[self.phase.kv_bits or 8])
+        return scale, g.constant([0] * groups, CACHE_FORMATS[self.phase.kv_bits or 8])
 
     def _ring(self, past: str, axis: int) -> str:
         """Give the place of the new token in a cache that is written round and round."""
