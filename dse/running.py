@@ -40,7 +40,7 @@ def run(
     Args:
         search: `exhaustive`, `random_search`, `nsga2`, or a user's own. It can be run once.
         model: As in `sweep`.
-        budget: Most points to cost; points that the store answers count.
+        budget: Most points to cost; points that the store answers count. A search of a smaller space ends before.
         minimize: Objectives; "-column" is maximised.
         constraints: The search is told how far points are outside.
         store: Run directory, made on first use. The same search started again goes on where it was killed; with a
@@ -64,7 +64,7 @@ def run(
         >>> rng = np.random.default_rng(0)
         >>> found = run(random_search(space, rng=rng), lambda p: {"cost": p.x**2}, budget=50, minimize=["cost"])
         >>> len(found), found.best("cost").points.x
-        (50, array([1.]))
+        (3, array([1.]))
     """
     if budget < 1:
         raise SpaceError(f"a budget of {budget} points leaves nothing to cost; give at least 1")

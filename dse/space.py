@@ -21,6 +21,9 @@ from workloads.knobs import PerLayer
 
 __all__ = ["Genes", "Knob", "Points", "Space", "choice", "grid", "log_uniform", "per_layer", "uniform"]
 
+COUNTABLE = 2**62
+"""Points of a space whose numbers still fit an int64."""
+
 
 class Space:
     """Named knobs.
@@ -134,14 +137,23 @@ class Space:
             raise SpaceError(
                 f"a space with the continuous knob {ranges[0]!r} cannot be enumerated; use grid(...) for it"
             )
+        for start in range(0, int(size), chunk):
+            end = min(start + chunk, int(size))
+            yield self.numbered(np.arange(start, end, dtype=np.int64 if size < COUNTABLE else object))
+
+    def numbered(self, numbers: NDArray[Any]) -> Genes:
+        """Give points by their place in the order of `enumerate`: numbers of shape (n,) to genes of shape (n, genes).
+
+        Example:
+            >>> Space(a=[1, 2], b=[4, 8, 16]).numbered(np.array([0, 5])).tolist()
+            [[0.0, 0.0], [1.0, 2.0]]
+        """
         counts = self.cardinalities
         weights = np.concatenate([np.cumprod(counts[::-1].astype(object))[::-1][1:], [1]])
-        for start in range(0, int(size), chunk):
-            flat = np.arange(start, min(start + chunk, int(size)), dtype=np.int64 if size < 2**62 else object)
-            columns = np.empty((self.genes, len(flat)))
-            for column, weight, count in zip(columns, weights, counts, strict=True):
-                column[:] = (flat // weight) % count
-            yield columns.T
+        columns = np.empty((self.genes, len(numbers)))
+        for column, weight, count in zip(columns, weights, counts, strict=True):
+            column[:] = (numbers // weight) % count
+        return columns.T
 
     def to_dict(self) -> dict[str, Any]:
         """Give the space as plain data."""

@@ -55,8 +55,9 @@ def sweep(
     _write(folder, settings, result, front, mask, seconds)
     _print_front(front, settings, top)
     files = sorted(item.name for item in folder.iterdir() if item.is_file() and not item.name.startswith("part-"))
+    whole = ", all of the space," if len(result) == settings.space.size() else ""
     console().print(
-        f"{len(result):,} points in {seconds:.2f} s: {len(result) / seconds:,.0f} points per second; "
+        f"{len(result):,} points{whole} in {seconds:.2f} s: {len(result) / seconds:,.0f} points per second; "
         f"{len(front):,} on the front\nwritten to {folder}: {', '.join(files)}",
         soft_wrap=True,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dse.search.protocol import Proposals, Search, seed_of
-from dse.space import Space
+from dse.space import COUNTABLE, Space
 
 __all__ = ["exhaustive", "random_search"]
 
@@ -33,20 +33,38 @@ def exhaustive(space: Space, chunk: int = 131_072) -> Search:
 
 
 def random_search(space: Space, *, rng: np.random.Generator, chunk: int = 8192) -> Search:
-    """Look at points drawn evenly from the space, for ever.
+    """Look at points drawn evenly from the space, none of them twice, until none is left.
 
     Args:
         space: Any.
         rng: Everything random comes from it.
-        chunk: Points per proposal.
+        chunk: Points per proposal, at most.
 
     Example:
-        >>> next(random_search(Space(x=[4, 8]), rng=np.random.default_rng(0), chunk=3).proposals).ravel().tolist()
-        [0.0, 1.0, 1.0]
+        >>> search = random_search(Space(x=[4, 8, 16]), rng=np.random.default_rng(0), chunk=2)
+        >>> sorted(gene for genes in search.proposals for gene in genes.ravel().tolist())
+        [0.0, 1.0, 2.0]
     """
+    proposals = _distinct(space, rng, chunk) if space.size() < COUNTABLE else _drawn(space, rng, chunk)
+    return Search("random", space, proposals, seed_of(rng), {"chunk": chunk})
 
-    def proposals() -> Proposals:
-        while True:
-            yield space.sample(rng, chunk)
 
-    return Search("random", space, proposals(), seed_of(rng), {"chunk": chunk})
+def _drawn(space: Space, rng: np.random.Generator, chunk: int) -> Proposals:
+    """Draw for ever: of 2^62 points and more, or of continuous ones, a million are distinct but once in ten million."""
+    while True:
+        yield space.sample(rng, chunk)
+
+
+def _distinct(space: Space, rng: np.random.Generator, chunk: int) -> Proposals:
+    """Draw numbers of points and leave out what was drawn; from the half of a space on, shuffle what is left."""
+    size = int(space.size())
+    seen: set[int] = set()
+    while 2 * len(seen) < size:
+        drawn = rng.integers(size, size=min(chunk, size)).tolist()
+        fresh = [number for number in dict.fromkeys(drawn) if number not in seen]
+        seen.update(fresh)
+        if fresh:
+            yield space.numbered(np.array(fresh))
+    rest = rng.permutation(np.setdiff1d(np.arange(size), np.fromiter(seen, dtype=np.int64)))
+    for start in range(0, len(rest), chunk):
+        yield space.numbered(rest[start : start + chunk])

@@ -123,6 +123,21 @@ minimize = ["latency_s", "size_bytes"]
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.parametrize("method", ["random", "nsga2"])
+def test_a_space_smaller_than_the_budget_is_costed_once_point_by_point(
+    dse_run: Run, tmp_path: Path, method: str
+) -> None:
+    text = '[model]\npath = "vit-mnist"\nbind = { batch = 1 }\n[space]\ndevice = ["t4"]\nweight_bits = [4, 8]\n'
+    config = write(tmp_path, f'{text}[search]\nmethod = "{method}"\nbudget = 100\n')
+    outcome = dse_run("sweep", config, "--out", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[-2].startswith("2 points, all of the space, in ")
+    frame = pandas.read_parquet(tmp_path / "run" / "results.parquet")
+    assert sorted(frame["weight_bits"]) == [4, 8]
+    front = pandas.read_csv(tmp_path / "run" / "pareto.csv")
+    assert len(front) == non_dominated(frame[["latency_s", "energy_j"]].to_numpy()).sum() <= 2
+
+
 def test_a_finished_run_is_done_again_without_resume(dse_run: Run, tmp_path: Path) -> None:
     config = write(tmp_path, CONFIG)
     assert dse_run("sweep", config, "--out", tmp_path / "run").code == 0

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dse.batches import evaluate_points
@@ -158,7 +160,34 @@ def test_exhaustive_search_and_random_search_stay_in_the_space_and_exhaustive_se
     found = run(exhaustive(space, chunk=5), model, budget=10**6, minimize=["cost"])
     assert len(np.unique(found.genes, axis=0)) == len(found) == space.size()
     chance = run(random_search(space, rng=np.random.default_rng(0)), model, budget=100, minimize=["cost"])
-    assert {tuple(row) for row in chance.genes.tolist()} <= {tuple(row) for row in found.genes.tolist()}
+    assert sorted(chance.genes.tolist()) == sorted(found.genes.tolist())  # a space below the budget: every point, once
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(1, 70), st.integers(0, 99))
+def test_random_search_draws_no_point_twice_and_ends_with_the_space(counts: list[int], chunk: int, seed: int) -> None:
+    space = Space(**{f"x{number}": list(range(count)) for number, count in enumerate(counts)})
+    proposals = list(random_search(space, rng=np.random.default_rng(seed), chunk=chunk).proposals)
+    assert all(0 < len(genes) <= chunk for genes in proposals)
+    drawn = np.concatenate(proposals)
+    assert len(np.unique(drawn, axis=0)) == len(drawn) == space.size()
+
+
+def test_random_search_is_even_over_a_large_space_and_repeats_nothing() -> None:
+    space = Space(bits=per_layer([f"layer.{index}" for index in range(8)], [2, 3, 4, 6, 8, 12, 16]))
+    search = random_search(space, rng=np.random.default_rng(0))
+    drawn = np.concatenate([next(search.proposals) for _ in range(12)])
+    assert len(drawn) > 97_000
+    assert len(np.unique(drawn, axis=0)) == len(drawn)
+    # each of seven values in a seventh of the rows of each gene, within five standard errors
+    shares = np.stack([(drawn == value).mean(axis=0) for value in range(7)])
+    assert np.abs(shares - 1 / 7).max() < 5 * np.sqrt(6 / 49 / len(drawn))
+
+
+def test_random_search_takes_a_space_of_more_points_than_numbers() -> None:
+    space = Space(bits=per_layer([f"layer.{index}" for index in range(76)], [2, 3, 4, 6, 8, 16]))
+    genes = next(random_search(space, rng=np.random.default_rng(0), chunk=500).proposals)
+    assert space.contains(genes).all()
+    assert len(np.unique(genes, axis=0)) == 500
 
 
 def test_constraints_lead_the_search_to_the_points_that_meet_them() -> None:
