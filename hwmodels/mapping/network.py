@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Protocol
 
 from hwmodels.mapping.problem import narrowed, problem_on
 from hwmodels.mapping.records import Mapping
-from hwmodels.mapping.traffic import Traffic, evaluate
-from hwmodels.spatial import ROLES, Accelerator
+from hwmodels.mapping.traffic import Traffic
+from hwmodels.spatial import Accelerator
 from workloads.errors import MappingError
 from workloads.operator import FREE_KINDS, Operator
 from workloads.workload import Program, Workload
 
-__all__ = ["Finding", "MappedNetwork", "MappedOperator", "Unmapped", "level_rows", "map_network", "operator_rows"]
+__all__ = [
+    "PRODUCTS",
+    "Finding",
+    "MappedNetwork",
+    "MappedOperator",
+    "Unmapped",
+    "map_network",
+    "partly_mapped",
+]
 
 PRODUCTS = ("matmul", "conv")
 """Operator kinds that run on the array."""
-
-TOTAL = "total"
 
 
 class Finding(Protocol):
@@ -30,6 +34,11 @@ class Finding(Protocol):
     @property
     def mapping(self) -> Mapping:
         """The mapping."""
+        ...
+
+    @property
+    def cost(self) -> Traffic:
+        """What the mapping costs: of one execution, this mapping alone."""
         ...
 
     @property
@@ -52,14 +61,17 @@ class MappedOperator:
         names: All of them.
         executions: Of all of them together.
         finding: What the mapper says.
-        cost: Of one execution.
     """
 
     operator: Operator
     names: tuple[str, ...]
     executions: float
     finding: Finding
-    cost: Traffic
+
+    @property
+    def cost(self) -> Traffic:
+        """Of one execution."""
+        return self.finding.cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,7 @@ class MappedNetwork:
         operators: What is mapped, in the order of the network.
         unmapped: What is not, none of it free.
         narrowed_from: Widest element of the network's products, if that is more than the array takes [bit]; else 0.
+        waiting: Mappings that are still to be looked for: more than 0 while the work is going on.
     """
 
     name: str
@@ -96,6 +109,7 @@ class MappedNetwork:
     operators: tuple[MappedOperator, ...]
     unmapped: tuple[Unmapped, ...]
     narrowed_from: float = 0.0
+    waiting: int = 0
 
 
 def map_network(
@@ -111,14 +125,55 @@ def map_network(
     Args:
         work: Scalar.
         accelerator: Where it runs.
-        find: The mapper.
-        progress: Told how many mappings of how many are found.
+        find: The mapper; what it refuses with a `MappingError` is left unmapped, for that reason.
+        progress: Told how many mappings of how many are done.
 
     Raises:
-        MappingError: The network has no product of two tensors, or none of the mapper's fits.
+        MappingError: The network has no product of two tensors, or none of them can be mapped.
     """
+    network = None
+    for done, network in enumerate(partly_mapped(work, accelerator, find), start=1):
+        progress(done, done + network.waiting)
+    assert network is not None
+    return network
+
+
+def partly_mapped(
+    work: Workload | Program, accelerator: Accelerator, find: Callable[[Operator], Finding]
+) -> Iterator[MappedNetwork]:
+    """Map a network as `map_network` does, and give what there is of it after each mapping.
+
+    Args:
+        work: Scalar.
+        accelerator: Where it runs.
+        find: The mapper.
+
+    Raises:
+        MappingError: See `map_network`.
+    """
+    network, groups = _grouped(work, accelerator)
+    if not groups:
+        raise MappingError(f"{work.name}: has no matrix product or convolution; there is nothing to map on an array")
+    for waiting, members in zip(reversed(range(len(groups))), groups, strict=True):
+        try:
+            item = _mapped(members, find)
+            network = replace(network, operators=(*network.operators, item), waiting=waiting)
+        except MappingError as error:
+            left = [_unmapped(op, executions, str(error)) for op, executions in members]
+            network = replace(network, unmapped=(*network.unmapped, *left), waiting=waiting)
+        if not waiting and not network.operators:
+            raise MappingError(f"{work.name}: nothing of it can be mapped; {network.unmapped[-1].reason}")
+        yield network
+
+
+Members = list[tuple[Operator, float]]
+"""Operators of one signature, and how often each is executed."""
+
+
+def _grouped(work: Workload | Program, accelerator: Accelerator) -> tuple[MappedNetwork, list[Members]]:
+    """Sort the operators: those that the array runs by signature, the others into a network without mappings."""
     parts = [(1.0, work)] if isinstance(work, Workload) else [(float(weight), part) for weight, part in work]
-    groups: dict[Hashable, list[tuple[Operator, float]]] = {}
+    groups: dict[Hashable, Members] = {}
     unmapped: list[Unmapped] = []
     widest = 0.0
     for weight, part in parts:
@@ -130,22 +185,21 @@ def map_network(
                 fitted = _fitted(op, accelerator)
                 groups.setdefault(fitted.signature(), []).append((fitted, executions))
             elif op.kind not in FREE_KINDS:
-                unmapped.append(Unmapped(op.name, op.op_type, executions * float(op.flops()), reason))
-    if not groups:
-        raise MappingError(f"{work.name}: has no matrix product or convolution; there is nothing to map on an array")
-    mapped = []
-    for members in groups.values():
-        mapped.append(_mapped(members, accelerator, find))
-        progress(len(mapped), len(groups))
+                unmapped.append(_unmapped(op, executions, reason))
     most = accelerator.operand_bits
-    too_wide = widest if most is not None and widest > most else 0.0
-    return MappedNetwork(
+    network = MappedNetwork(
         name=work.name,
         accelerator=accelerator,
-        operators=tuple(mapped),
+        operators=(),
         unmapped=tuple(unmapped),
-        narrowed_from=too_wide,
+        narrowed_from=widest if most is not None and widest > most else 0.0,
+        waiting=len(groups),
     )
+    return network, list(groups.values())
+
+
+def _unmapped(op: Operator, executions: float, reason: str) -> Unmapped:
+    return Unmapped(op.name, op.op_type, executions * float(op.flops()), reason)
 
 
 def _fitted(op: Operator, accelerator: Accelerator) -> Operator:
@@ -164,93 +218,10 @@ def _refusal(op: Operator, accelerator: Accelerator) -> str | None:
     return None
 
 
-def _mapped(
-    members: list[tuple[Operator, float]], accelerator: Accelerator, find: Callable[[Operator], Finding]
-) -> MappedOperator:
+def _mapped(members: Members, find: Callable[[Operator], Finding]) -> MappedOperator:
     operator = members[0][0]
     finding = find(operator)
-    cost = evaluate(operator, accelerator, finding.mapping)
-    cost.require_fit()
+    finding.cost.require_fit()
     names = tuple(dict.fromkeys(op.name for op, _ in members))
-    return MappedOperator(
-        operator=operator,
-        names=names,
-        executions=sum(executions for _, executions in members),
-        finding=finding,
-        cost=cost,
-    )
-
-
-def operator_rows(network: MappedNetwork) -> list[dict[str, Any]]:
-    """Give one row per mapping, and the total: numbers of all executions together.
-
-    Args:
-        network: What was mapped.
-    """
-    rows: list[dict[str, Any]] = []
-    for item in network.operators:
-        cost, times = item.cost, item.executions
-        rows.append(
-            {
-                "operator": item.names[0],
-                "block": item.operator.block,
-                "op_type": item.operator.op_type,
-                "dims": " ".join(f"{dim}={int(size)}" for dim, size in item.operator.dims.items()),
-                "operators": len(item.names),
-                "executions": times,
-                "macs": times * cost.macs,
-                "compute_cycles": times * float(cost.compute_cycles[0]),
-                "cycles": times * float(cost.cycles[0]),
-                "bound": cost.bounds[cost.bound[0]],
-                "utilization": float(cost.utilization[0]),
-                "latency_s": times * float(cost.latency_s[0]),
-                "energy_j": times * float(cost.energy_j[0]),
-                "gap": float(item.finding.gap),
-                "candidates": int(item.finding.candidates),
-            }
-        )
-    sums = ("operators", "executions", "macs", "compute_cycles", "cycles", "latency_s", "energy_j", "candidates")
-    total: dict[str, Any] = dict.fromkeys(rows[0], "") | {name: sum(row[name] for row in rows) for name in sums}
-    peak = network.accelerator.mac_instances * network.accelerator.macs_per_cycle
-    total |= {"operator": TOTAL, "utilization": total["macs"] / (total["cycles"] * peak)}
-    return [*rows, total | {"gap": max(row["gap"] for row in rows)}]
-
-
-def level_rows(network: MappedNetwork) -> list[dict[str, Any]]:
-    """Give one row per mapping, level and tensor, and their totals: elements and energy of all executions together.
-
-    Args:
-        network: What was mapped.
-    """
-    rows: list[dict[str, Any]] = []
-    for item in network.operators:
-        for place, name in enumerate(item.cost.levels):
-            for column, role in enumerate(ROLES):
-                if role in item.finding.mapping.levels[place].keeps:
-                    rows.append(_level_row(item, place, name, column, role))
-    totals: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in rows:
-        total = totals.setdefault((row["level"], row["tensor"]), dict.fromkeys(row, "") | _NO_TRAFFIC)
-        for key in _NO_TRAFFIC:
-            total[key] += row[key]
-        total |= {"operator": TOTAL, "level": row["level"], "tensor": row["tensor"]}
-    return rows + list(totals.values())
-
-
-_NO_TRAFFIC: dict[str, Any] = {"reads": 0.0, "fills": 0.0, "updates": 0.0, "energy_j": 0.0}
-
-
-def _level_row(item: MappedOperator, place: int, name: str, column: int, role: str) -> dict[str, Any]:
-    cost, times = item.cost, item.executions
-    moved = {key: times * int(getattr(cost, key)[0, place, column]) for key in ("reads", "fills", "updates")}
-    return {
-        "operator": item.names[0],
-        "level": name,
-        "tensor": role,
-        "instances": int(cost.instances[0, place]),
-        "tile_elements": int(cost.tile[0, place, column]),
-        "tile_words": float(cost.tile_words[0, place, column]),
-        "usable_words": float(cost.usable_words[place]) if np.isfinite(cost.usable_words[place]) else "",
-        **moved,
-        "energy_j": times * float(cost.level_j[0, place, column]),
-    }
+    executions = sum(executions for _, executions in members)
+    return MappedOperator(operator=operator, names=names, executions=executions, finding=finding)

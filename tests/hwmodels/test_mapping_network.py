@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 import hwmodels
-from hwmodels.mapping import LevelMapping, Loop, Mapping, evaluate, narrowed
-from hwmodels.mapping.network import MappedNetwork, level_rows, map_network, operator_rows
+from hwmodels.mapping import Accelerator, LevelMapping, Loop, Mapping, Traffic, evaluate, narrowed, search
+from hwmodels.mapping.network import MappedNetwork, map_network, partly_mapped
+from hwmodels.mapping.network_rows import level_rows, operator_rows
 from workloads import load_onnx
 from workloads.errors import MappingError
 from workloads.operator import Operator
@@ -23,14 +24,16 @@ class Simple:
     """One output at a time, weights from DRAM: valid for any operator, good for none."""
 
     mapping: Mapping
+    cost: Traffic
     gap: float = 0.5
     candidates: int = 3
 
 
-def simple(operator: Operator) -> Simple:
+def simple(operator: Operator, accelerator: Accelerator = GEMMINI) -> Simple:
     loops = tuple(Loop(dim, 1) for dim, size in operator.dims.items() if size > 1)
-    levels = [LevelMapping(level.name, level.keeps) for level in GEMMINI.levels]
-    return Simple(Mapping((replace(levels[0], temporal=loops), *levels[1:])))
+    levels = [LevelMapping(level.name, level.keeps) for level in accelerator.levels]
+    mapping = Mapping((replace(levels[0], temporal=loops), *levels[1:]))
+    return Simple(mapping, evaluate(operator, accelerator, mapping))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +86,7 @@ def test_a_float_network_is_costed_as_if_quantized_and_says_so(work: Workload, n
     assert item.cost.energy_j[0] == evaluate(own, GEMMINI, item.finding.mapping).energy_j[0]
     register = replace(GEMMINI.levels[3], word_bits=32)
     floats = replace(GEMMINI, operand_bits=32, levels=(*GEMMINI.levels[:3], register))
-    assert map_network(work, floats, simple).narrowed_from == 0
+    assert map_network(work, floats, lambda operator: simple(operator, floats)).narrowed_from == 0
 
 
 def test_what_the_array_does_not_run_is_named_with_its_flops(work: Workload, network: MappedNetwork) -> None:
@@ -108,6 +111,40 @@ def test_a_program_weighs_its_parts(work: Workload, network: MappedNetwork) -> N
     program = Program(name="both", parts=((2.0, work), (0.5, work)))
     twice = map_network(program, GEMMINI, simple)
     assert operator_rows(twice)[-1]["energy_j"] == pytest.approx(2.5 * operator_rows(network)[-1]["energy_j"])
+
+
+def test_what_the_mapper_refuses_is_left_over_with_its_reason(work: Workload, network: MappedNetwork) -> None:
+    refused = network.operators[1].operator.name
+
+    def find(operator: Operator) -> Simple:
+        if operator.name == refused:
+            raise MappingError(f"{operator.name} does not fit")
+        return simple(operator)
+
+    some = map_network(work, GEMMINI, find)
+    assert [item.names for item in some.operators] == [
+        item.names for item in network.operators if item is not network.operators[1]
+    ]
+    left = [item for item in some.unmapped if item.reason == f"{refused} does not fit"]
+    assert tuple(item.name for item in left) == network.operators[1].names
+    assert sum(item.flops for item in left) == pytest.approx(
+        2 * network.operators[1].executions * network.operators[1].cost.macs
+    )
+
+
+def test_a_network_of_which_nothing_fits_is_refused_with_the_need(work: Workload) -> None:
+    levels = list(GEMMINI.levels)
+    levels[2] = replace(levels[2], capacity_words=1)
+    tiny = replace(GEMMINI, levels=tuple(levels))
+    with pytest.raises(MappingError, match=r"nothing of it can be mapped; .* not fit gemmini: Accumulator has room"):
+        map_network(work, tiny, lambda operator: search(operator, tiny))
+
+
+def test_a_network_is_given_as_far_as_it_is_mapped(work: Workload, network: MappedNetwork) -> None:
+    steps = list(partly_mapped(work, GEMMINI, simple))
+    assert [len(step.operators) for step in steps] == list(range(1, len(network.operators) + 1))
+    assert [step.waiting for step in steps] == list(reversed(range(len(steps))))
+    assert operator_rows(steps[0])[-1]["macs"] == operator_rows(network)[0]["macs"]
 
 
 def test_a_network_without_products_is_refused(work: Workload) -> None:
