@@ -15,6 +15,7 @@ import hwmodels
 from dse import search
 from dse.accuracy import AccuracyCurve, Change, Measured, Scorer, Sensitivities, fit_curve, measure_sensitivities
 from dse.batches import evaluate_points
+from dse.choosing import in_order
 from dse.constraints import check_feasible
 from dse.model import StandardModel, device_of
 from dse.pareto import non_dominated
@@ -77,7 +78,9 @@ class Optimized:
         allowed: Largest drop that is allowed, in the metric's unit.
         designs: Every measured design, the uncompressed one first.
         fronts: Device name to names of the designs on its front: measured drop against predicted latency, energy, size.
+        eligible: Device name to names of the designs that meet the limits, best first.
         chosen: Device name to the name of the design chosen for it.
+        objective: What a chosen design has least of.
         curve: From predicted loss to predicted drop.
         sensitivities: What they were predicted from.
         units: Technique name to the number of heads or neurons of the uncompressed model.
@@ -92,7 +95,9 @@ class Optimized:
     allowed: float
     designs: tuple[Design, ...]
     fronts: Mapping[str, tuple[str, ...]]
+    eligible: Mapping[str, tuple[str, ...]]
     chosen: Mapping[str, str]
+    objective: str
     curve: AccuracyCurve
     sensitivities: Sensitivities
     units: Mapping[str, int]
@@ -385,13 +390,13 @@ class _Job:
 
     def finish(self, sensitivities: Sensitivities, curve: AccuracyCurve, points: int) -> Optimized:
         """Find the fronts, choose a design for every device, and hand everything over."""
-        fronts, chosen = {}, {}
+        fronts, eligible = {}, {}
         for device in self.devices:
             table = self._table(device)
             costs = np.stack([table[name] for name in ("drop", *OBJECTIVES)], axis=1)
             front = non_dominated(costs)
             fronts[device] = tuple(d.name for d, on in zip(self.designs, front, strict=True) if on)
-            chosen[device] = self._choose(device, table)
+            eligible[device] = self._eligible(device, table)
         return Optimized(
             workload=self.workload,
             model=self.model,
@@ -400,7 +405,9 @@ class _Job:
             allowed=self.allowed,
             designs=tuple(self.designs),
             fronts=fronts,
-            chosen=chosen,
+            eligible=eligible,
+            chosen={device: names[0] for device, names in eligible.items()},
+            objective=self.objective,
             curve=curve,
             sensitivities=sensitivities,
             units={"PruneHeads": sum(self.heads.values()), "PruneNeurons": sum(self.neurons.values())},
@@ -414,15 +421,16 @@ class _Job:
         }
         return table | {"drop": np.array([d.measured.drop.value for d in self.designs])}
 
-    def _choose(self, device: str, table: Mapping[str, Any]) -> str:
-        """Choose the design with the least of the objective whose measured drop is allowed; size breaks ties."""
+    def _eligible(self, device: str, table: Mapping[str, Any]) -> tuple[str, ...]:
+        """Name the designs whose measured drop is allowed and that meet the constraints, least of the objective first.
+
+        Raises:
+            SpaceError: None does.
+        """
         memory = {"peak_bytes": (None, self.devices[device].capacity_bytes)}
         limits = {"drop": (None, self.allowed), **memory, **self.constraints}
         allowed = check_feasible(table, limits, what=f"on {device}, of {len(self.designs)} measured designs")
-        candidates = np.flatnonzero(allowed)
-        values = table[self.objective][candidates]
-        ties = candidates[values <= values.min() * 1.01]
-        return self.designs[int(ties[np.argmin(table["size_bytes"][ties])])].name
+        return tuple(self.designs[i].name for i in in_order(table[self.objective], table["size_bytes"], allowed))
 
 
 def _load_batch(path: Path, bind: Mapping[str, Any], batch: int) -> Workload:

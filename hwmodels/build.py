@@ -68,6 +68,7 @@ def build_device(spec: DeviceSpec, origin: str) -> RooflineDevice:
         fuses=tuple(spec.kernels.fuses),
         exploits=() if spec.sparsity is None else tuple(spec.sparsity.speedup),
         efficiency=_efficiencies(spec, origin),
+        unpacking=_unpacking(spec, origin),
         year=_year(spec, origin),
         interconnect_bytes_per_s=0.0 if spec.interconnect is None else spec.interconnect.bandwidth,
         sources=_citations(spec),
@@ -175,6 +176,23 @@ def _efficiencies(spec: DeviceSpec, origin: str) -> dict[str, float]:
     return factors
 
 
+def _unpacking(spec: DeviceSpec, origin: str) -> dict[int, float]:
+    """Give the speed of products by the bits of the stored weight that they unpack."""
+    if spec.unpacking is None:
+        return {}
+    if "dequantize" not in spec.kernels.fuses:
+        raise SpecError(f'{origin}: field unpacking: no kernel unpacks a weight; kernels.fuses needs "dequantize"')
+    factors = {}
+    for width, factor in spec.unpacking.efficiency.items():
+        where = f"{origin}: field unpacking.efficiency.{width}"
+        if not width.isdecimal() or not 1 <= int(width) <= 8:
+            raise SpecError(f"{where}: the key is a width in bits from 1 to 8: 8 = 0.4")
+        if not 0 < factor <= 1:
+            raise SpecError(f"{where}: found {factor}; it is above 0 and at most 1")
+        factors[int(width)] = factor
+    return factors
+
+
 def _citations(spec: DeviceSpec) -> dict[str, Citation]:
     tables: dict[str, Table | None] = {
         "matrix": spec.matrix,
@@ -188,6 +206,7 @@ def _citations(spec: DeviceSpec) -> dict[str, Citation]:
         "power": spec.power,
         "kernels": spec.kernels,
         "efficiency": spec.efficiency,
+        "unpacking": spec.unpacking,
         "release": spec.release,
         "interconnect": spec.interconnect,
     }

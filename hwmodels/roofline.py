@@ -18,6 +18,7 @@ from hwmodels.cost import Cost, larger
 from hwmodels.fusion import PRODUCTS, plan_steps
 from hwmodels.records import Citation, Demand, MemoryLevel, add_demands
 from hwmodels.step import Step, charged_tensors
+from hwmodels.unpacking import is_part_of_product, quantizes_inside, slowdown
 from workloads.formats import FORMATS, format_code
 from workloads.identity import dims_identity, identity
 from workloads.operator import Num, Operator, Tensor
@@ -70,6 +71,7 @@ class RooflineDevice:
         fuses: What its kernels fuse by themselves: keys of `fusion.FUSIONS`.
         exploits: Names of the sparsity patterns that speed its matrix products up.
         efficiency: Factors on the compute peak by op type: kernels known to reach less.
+        unpacking: Speed of products that unpack a stored weight of up to so many bits, relative to one of full width.
         cores: Cores of a CPU; 0: not stated.
         threads: Threads that the ceilings were measured with; 0: not stated.
         year: When it came out, or the year it is projected to; 0: not stated.
@@ -98,6 +100,7 @@ class RooflineDevice:
     fuses: tuple[str, ...] = ()
     exploits: tuple[str, ...] = ()
     efficiency: Mapping[str, float] = field(default_factory=dict)
+    unpacking: Mapping[int, float] = field(default_factory=dict)
     cores: int = 0
     threads: int = 0
     year: float = 0.0
@@ -203,7 +206,11 @@ class RooflineDevice:
         """Give the time that an operator's arithmetic takes at its ceiling and nominal clock [s/FLOP]."""
         if op.kind in PRODUCTS:
             pattern = next((tensor.pattern for tensor in op.inputs if tensor.role == "weight"), 0)
-            seconds = _scalar_or_array(self.matrix_s_per_flop[op.format, pattern])
+            inside = bool(self.unpacking) and quantizes_inside(op)
+            code = op.inputs[0].format if inside else op.format
+            seconds = slowdown(op, self.unpacking) * _scalar_or_array(self.matrix_s_per_flop[code, pattern])
+            if inside:
+                return seconds
         else:
             seconds = 1.0 / self.vector_kinds.get(op.kind, self.vector_peak)
         factor = self.efficiency.get(op.op_type, 1.0)
@@ -235,6 +242,8 @@ class RooflineDevice:
         else:
             traffic = add_up([tensor.bytes(op.dims) for tensor in moved])
         flops, compute_s, compute_j = self.arithmetic(op, known)
+        if self.unpacking and is_part_of_product(op, step, self.unpacking):
+            compute_s = 0.0
         return Demand(
             compute_s=compute_s,
             dram_bytes=traffic if _is(op.count, 1) or _is(traffic, 0) else op.count * traffic,
@@ -254,8 +263,10 @@ class RooflineDevice:
         if isinstance(op.count, np.ndarray):  # another one in every layer: not worth keeping
             flops = op.count * flops
             return flops, flops * self.seconds_per_flop(op), flops * self.energy_per_flop(op)
-        pattern = next((tensor.pattern for tensor in op.inputs if tensor.role == "weight"), 0)
-        key = (shape, op.kind, op.op_type, identity(op.format), identity(pattern), op.count)
+        weight = next((tensor for tensor in op.inputs if tensor.role == "weight"), None)
+        bits = weight.bits if weight is not None and self.unpacking else 0
+        stored = (0 if weight is None else identity(weight.pattern), identity(bits))
+        key = (shape, op.kind, op.op_type, identity(op.format), stored, op.count)
         if key not in known:
             flops = flops if op.count == 1 else op.count * flops
             known[key] = (flops, flops * self.seconds_per_flop(op), flops * self.energy_per_flop(op))

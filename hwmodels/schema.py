@@ -25,6 +25,7 @@ __all__ = [
     "Source",
     "Sparsity",
     "Table",
+    "Unpacking",
     "Vector",
     "VectorPeaks",
 ]
@@ -158,6 +159,16 @@ class Efficiency(Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unpacking(Table):
+    """Speed of products whose kernel unpacks a stored weight, relative to the same product with a full one.
+
+    The unpacking is part of it. Keys: weights of up to so many bits.
+    """
+
+    efficiency: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Release(Table):
     """When the device came out: what `hwmodels.project` counts years from."""
 
@@ -197,5 +208,6 @@ class DeviceSpec:
     sparsity: Sparsity | None = None
     vector_peaks: VectorPeaks | None = None
     efficiency: Efficiency | None = None
+    unpacking: Unpacking | None = None
     release: Release | None = None
     interconnect: Interconnect | None = None

@@ -130,10 +130,11 @@ def model_path(name: str) -> Path:
 
 
 def device(name: str) -> RooflineDevice:
-    """Load a device: a name, a TOML path, or `local`, which is measured first if it never was."""
+    """Load a device: a name, a TOML path, or `local`, which is measured first if it must be."""
+    from dse.measure.local import needs_measuring
     from dse.model import device_of
 
-    if name == "local" and not local_file().is_file():
+    if name == "local" and needs_measuring(local_file()):
         measured_here(local_file())
     return device_of(name)
 

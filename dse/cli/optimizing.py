@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from dse.cli import inputs
 from dse.cli.inputs import ModelSource
 from dse.cli.output import console, print_table, progress_bar
 from dse.files import reserved_folder
-from dse.numbers import gain, si
+from dse.numbers import gain
 from workloads.errors import MeasureError, SpaceError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["optimize"]
 
 TIMING_LIMIT_S = 30.0
-"""Longest time that the chosen models are timed for [s]."""
+"""Longest time that designs are timed for [s]."""
 
 
 def optimize(
@@ -49,11 +49,13 @@ def optimize(
     measured: Annotated[int, typer.Option("--measured", min=2, help="Designs to measure on the task.")] = 32,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the search.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Threads that measure accuracy.")] = 2,
-    no_timing: Annotated[bool, typer.Option("--no-timing", help="Do not time the chosen models on this CPU.")] = False,
+    no_timing: Annotated[bool, typer.Option("--no-timing", help="Do not time designs on this CPU.")] = False,
 ) -> None:
     """Search compression per layer for devices, measure real accuracy, write a report and the chosen models."""
     import dse
+    from dse.choosing import choose_by_speed, warnings_of
     from dse.constraints import parse_constraints
+    from dse.report.optimization import write_chosen, write_report
     from workloads.zoo.fetch import cache_folder
 
     path = inputs.model_path(model)
@@ -80,37 +82,33 @@ def optimize(
             workers=workers,
             progress=bar.phase,
         )
-    report = _write(found, out, sizes, with_timing=not no_timing)
-    _print_chosen(found)
+    timings = {} if no_timing else _timed(found, sizes)
+    found = choose_by_speed(found, timings)
+    report = write_report(found, out, timings, write_chosen(found, out))
+    _print_chosen(found, timings)
+    for line in warnings_of(found, timings):
+        console().print(line, soft_wrap=True)
     console().print(f"report: {report}", soft_wrap=True)
 
 
-def _write(found: Optimized, out: Path, sizes: Mapping[str, int], *, with_timing: bool) -> Path:
-    from dse.report.optimization import write_chosen, write_report
-
-    paths = write_chosen(found, out)
-    timings = _timed(found, paths, sizes) if with_timing else {}
-    return write_report(found, out, timings, paths)
-
-
-def _timed(found: Optimized, paths: Mapping[str, Path], sizes: Mapping[str, int]) -> Mapping[str, Timing]:
-    """Time the uncompressed and the chosen models on this CPU; a model that it cannot run is said and left out."""
+def _timed(found: Optimized, sizes: Mapping[str, int]) -> Mapping[str, Timing]:
+    """Time the uncompressed model and the best designs on this CPU; models that it cannot run are said and left out."""
     import numpy as np
 
+    from dse.choosing import time_designs
     from dse.measure.feeds import random_feeds
-    from dse.measure.timing import time_models
 
-    models: dict[str, Any] = {found.designs[0].name: found.model}
-    models |= {name: path for name, path in paths.items() if name not in models}
     try:
         feeds = random_feeds(found.model, np.random.default_rng(0), **sizes)
-        return time_models(models, feeds, seconds_limit=TIMING_LIMIT_S)
+        return time_designs(found, feeds, TIMING_LIMIT_S)
     except MeasureError as error:
         console(stderr=True).print(f"not timed: {error}", soft_wrap=True)
         return {}
 
 
-def _print_chosen(found: Optimized) -> None:
+def _print_chosen(found: Optimized, timings: Mapping[str, Timing]) -> None:
+    from dse.report.speed import gain_text
+
     base = found.designs[0]
     rows = []
     for device, name in found.chosen.items():
@@ -122,8 +120,8 @@ def _print_chosen(found: Optimized) -> None:
                 Path(device).stem,
                 name,
                 f"{drop.value:+.4f} ± {drop.standard_error:.4f}",
-                si(after["latency_s"], "s"),
                 gain(before["latency_s"], after["latency_s"]),
+                gain_text(found, timings, device),
                 gain(before["energy_j"], after["energy_j"]),
                 f"{base.sizes.packed_bytes / design.sizes.packed_bytes:.2f}x",
             ]
@@ -135,6 +133,6 @@ def _print_chosen(found: Optimized) -> None:
         f"{found.points} design points costed, {len(found.designs) - 1} designs measured",
         soft_wrap=True,
     )
-    header = ["device", "design", "drop\nmeasured", "latency\npredicted", "gain\npredicted"]
-    header += ["energy gain\npredicted", "size gain\nmeasured"]
+    header = ["device", "design", "drop\nmeasured", "latency\ngain\npredicted", "latency\ngain\nmeasured"]
+    header += ["energy\ngain\npredicted", "size\ngain\nmeasured"]
     print_table(header, rows, left=(0, 1))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dse.measure.graphs import Graph, Part, chain, ffn_stack, product, single, stored_int8
+from dse.measure.graphs import Graph, Part, chain, ffn_stack, product, single, stored
 from dse.measure.host import Cache, Host, bandwidth
 from dse.measure.timing import Timing, session_of, time_sessions
 
@@ -26,6 +26,10 @@ PRODUCTS = {(512, 512, 512): 1, (128, 768, 768): 4, (128, 768, 3072): 1, (128, 3
 ATTENTION = ((12, 128, 64, 128), (12, 128, 128, 64))
 STACK = (128, 384, 8)  # rows, width, layers: 38 MB of fp32 weights, which come from memory in real models too
 NBITS = (128, 768, 768)
+# Products with a stored weight that ONNX Runtime unpacks in the kernel (m, k, n): of a layer of width 768 on 128 tokens
+# and of one of width 96 on 1024, and the containers that it takes [bit].
+UNPACKED = ((128, 768, 768), (128, 768, 3072), (128, 3072, 768), (1024, 96, 96), (1024, 96, 384), (1024, 384, 96))
+CONTAINERS = (4, 8)
 # Tokens x width, and heads x tokens x tokens: input and output stay in a cache, as between two layers.
 VECTOR_SHAPE, SOFTMAX_SHAPE = (128, 768), (12, 128, 128)
 VECTOR_NODES = 8
@@ -48,6 +52,7 @@ class Ceilings:
         shapes: Each timed product by name: "fp32 128x768x3072" [FLOP/s].
         vector: By operator kind [FLOP/s].
         nbits_efficiency: Speed of MatMulNBits (4 bit) relative to fp32.
+        unpacked: By bits and shape of a stored weight: speed of its product, unpacking included, relative to fp32.
         launch_s: Of one more node in a chain [s].
         run_s: Of one execution of a session, whatever it computes: no field of a device file [s].
         unpacks: Whether a DequantizeLinear of a stored weight disappears into the product that reads it.
@@ -60,6 +65,7 @@ class Ceilings:
     shapes: Mapping[str, float]
     vector: Mapping[str, float]
     nbits_efficiency: float
+    unpacked: Mapping[int, Mapping[str, float]]
     launch_s: float
     run_s: float
     unpacks: bool
@@ -114,6 +120,10 @@ def _kernels(rng: np.random.Generator) -> dict[str, Graph]:
         pair = [rng.standard_normal(shape, dtype=np.float32) for shape in ((1, heads, m, k), (1, heads, k, n))]
         graphs[f"fp32 {_name((heads, m, k, n))}"] = single("MatMul", pair)
     graphs[f"int4 {_name(NBITS)}"] = product(*NBITS, "int4", rng)
+    for m, k, n in UNPACKED:
+        graphs.setdefault(f"fp32 {_name((m, k, n))}", product(m, k, n, "fp32", rng))
+        rows = rng.standard_normal((m, k), dtype=np.float32)
+        graphs |= {f"unpack{bits} {_name((m, k, n))}": stored(rows, k, n, bits, rng) for bits in CONTAINERS}
     graphs["fp32 stack"] = ffn_stack(*STACK, dynamic_int8=False, rng=rng)
     graphs["int8 stack"] = ffn_stack(*STACK, dynamic_int8=True, rng=rng)
     for kind, group in parts.items():
@@ -170,6 +180,13 @@ def _ceilings(found: Mapping[str, Timing], speeds: Mapping[str, float], threads:
         kind: VECTOR_NODES * per_value * float(np.prod(_vector_shape(kind))) / own(kind, VECTOR_NODES)
         for kind, per_value in VECTOR_FLOPS.items()
     }
+    unpacked = {
+        bits: {
+            _name(shape): float(min(1.0, own(f"fp32 {_name(shape)}") / own(f"unpack{bits} {_name(shape)}")))
+            for shape in UNPACKED
+        }
+        for bits in CONTAINERS
+    }
     m, k, n = NBITS
     nbits_s = max(own(f"int4 {_name(NBITS)}") - UNPACK_FLOPS * k * n / convert, 1e-9)
     return Ceilings(
@@ -177,6 +194,7 @@ def _ceilings(found: Mapping[str, Timing], speeds: Mapping[str, float], threads:
         shapes=shapes,
         vector={**vector, "convert": convert},
         nbits_efficiency=float(min(1.0, 2.0 * m * k * n / nbits_s / fp32)),
+        unpacked=unpacked,
         launch_s=launch_s,
         run_s=run_s,
         unpacks=_unpacks(),
@@ -190,7 +208,8 @@ def _unpacks() -> bool:
     """Say whether ONNX Runtime dequantizes a stored int8 weight inside the product that reads it."""
     import onnx
 
-    graph = stored_int8(64, 64, 64, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    graph = stored(rng.standard_normal((64, 64), dtype=np.float32), 64, 64, 8, rng)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimized.onnx"
         session_of(graph.model, "dequantize", optimized=path)

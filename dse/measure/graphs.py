@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Array", "Graph", "Part", "chain", "ffn_stack", "product", "single", "stored_int8"]
+__all__ = ["Array", "Graph", "Part", "chain", "ffn_stack", "product", "single", "stored"]
 
 Array = NDArray[Any]
 
@@ -154,17 +154,34 @@ def ffn_stack(rows: int, width: int, layers: int, dynamic_int8: bool, rng: np.ra
     return Graph(_model(nodes, {"x0": start}, fixed, [name]), {"x0": start})
 
 
-def stored_int8(m: int, k: int, n: int, rng: np.random.Generator) -> Graph:
-    """Build a product whose int8 weight, one scale per column, a DequantizeLinear turns into floats."""
-    from onnx import helper
+def stored(
+    rows: Array, k: int, n: int, bits: int, rng: np.random.Generator, scale: Literal["channel", "tensor"] = "channel"
+) -> Graph:
+    """Build a product with a stored integer weight, in the nodes that `workloads.compress.Quantize` writes.
 
-    weight, scale = rng.integers(-127, 128, (k, n), dtype=np.int8), np.full(n, 0.01, np.float32)
+    Args:
+        rows: Left operand, shape (..., k).
+        k: Summed over.
+        n: Columns.
+        bits: Of the container: 4 or 8.
+        rng: For the values.
+        scale: One per column, or one.
+    """
+    from onnx import TensorProto, helper
+
+    top = 2 ** (bits - 1) - 1
+    weight = rng.integers(-top, top + 1, (k, n), dtype=np.int8)
+    scales = np.full(n if scale == "channel" else (), 0.01, np.float32)
+    along: dict[str, Any] = {"axis": 1} if scale == "channel" else {}
     nodes = [
-        helper.make_node("DequantizeLinear", ["w", "s"], ["floats"], axis=1),
+        helper.make_node("DequantizeLinear", ["w", "s"], ["floats"], domain=MICROSOFT, **along),
         helper.make_node("MatMul", ["x0", "floats"], ["y0"]),
     ]
-    rows = rng.standard_normal((m, k), dtype=np.float32)
-    return Graph(_model(nodes, {"x0": rows}, {"w": weight, "s": scale}, ["y0"]), {"x0": rows})
+    model = _model(nodes, {"x0": rows}, {"w": weight, "s": scales}, ["y0"])
+    if bits == 4:
+        packed = helper.make_tensor("w", TensorProto.INT4, (k, n), weight.ravel().tolist())
+        model.graph.initializer[0].CopyFrom(packed)
+    return Graph(model, {"x0": rows})
 
 
 def _model(

@@ -6,6 +6,12 @@ leaves out (products of small heads, transposes). Predicted fp32 latency against
 shared core with 32 MiB of L3, ONNX Runtime 1.32: MiniLM-L6 1 x 128, -7 and -15 % with DRAM bandwidth, -8 and -17 % with
 that of L3; a small ViT at batch 64, -19 and -23 % against -24 and -27 %.
 
+Products with stored weights are timed as ONNX Runtime runs them: DequantizeLinear and MatMul become a MatMulNBits that
+quantizes activations, which is slower than fp32 where vectors have no int8 dot product. Predicted latency of the same
+ViT against the median measured, another sitting (AVX2, L3 of 8 MiB): fp32 -18 %; 8, 6 and 4 bit -17, -17 and -24 %;
+half of the heads and neurons at 8 bit -23 %; 4 and 8 bit in groups -14 and -16 %; dynamic int8 -7 %. Calls that take
+about a millisecond (batch 1) take longer than predicted, fp32 -43 %, 8 bit -30 %: no field holds a call's own time.
+
 Energies and powers cannot be measured from here; they are assumptions, and the file says so.
 """
 
@@ -26,9 +32,9 @@ from workloads.zoo.fetch import cache_folder
 
 if TYPE_CHECKING:
     import hwmodels
-    from hwmodels.schema import DeviceSpec, Kernels, Launch, Matrix, Memory, Vector, VectorPeaks
+    from hwmodels.schema import DeviceSpec, Kernels, Launch, Matrix, Memory, Unpacking, Vector, VectorPeaks
 
-__all__ = ["load_local", "local_path", "measure_local"]
+__all__ = ["load_local", "local_path", "measure_local", "needs_measuring"]
 
 COMMAND = "dse devices --local"
 
@@ -47,7 +53,7 @@ def load_local(
     """Load the device that `measure_local` wrote.
 
     Args:
-        measure_if_missing: Measure now (about ten seconds) if it was never done.
+        measure_if_missing: Measure now (about ten seconds) if `needs_measuring` says so.
         path: Its file; by default `local_path()`.
 
     Raises:
@@ -56,11 +62,29 @@ def load_local(
     import hwmodels
 
     target = local_path() if path is None else Path(path)
-    if not target.is_file():
-        if not measure_if_missing:
-            raise SpecError(f"this machine was not measured yet: there is no {str(target)!r}; run: {COMMAND}")
+    if measure_if_missing and needs_measuring(target):
         measure_local(path=target)
+    if not target.is_file():
+        raise SpecError(f"this machine was not measured yet: there is no {str(target)!r}; run: {COMMAND}")
     return hwmodels.load(target)
+
+
+def needs_measuring(path: str | os.PathLike[str] | None = None) -> bool:
+    """Say whether the local device was never measured, or before products with stored weights were.
+
+    Args:
+        path: Its file; by default `local_path()`.
+
+    Raises:
+        SpecError: The file has a fault.
+    """
+    import hwmodels
+
+    target = local_path() if path is None else Path(path)
+    if not target.is_file():
+        return True
+    device = hwmodels.load(target, kind=hwmodels.RooflineDevice)
+    return "dequantize" in device.fuses and not device.unpacking
 
 
 def measure_local(
@@ -126,6 +150,7 @@ def _spec(host: Host, found: Ceilings, threads: int) -> DeviceSpec:
             origin="measured",
             note=f"4 bit, groups of 32, {'x'.join(map(str, NBITS))}, beyond its dequantization, relative to fp32",
         ),
+        unpacking=_unpacking(found, source) if found.unpacks else None,
         memory_energy=MemoryEnergy(
             increment=_increments([level.name for level in levels]),
             source="tables/dram_energy.csv: DDR5; L2 and L3: 1 MB and 128 MB SRAM at 7 nm, as in specs/epyc-9654.toml",
@@ -237,6 +262,22 @@ def _kernels(found: Ceilings) -> Kernels:
         note="in optimized graphs of MiniLM-L6 and a ViT (1.32) products with three axes keep their bias Add, so "
         "there is no epilogue; the residual Add joins LayerNorm and dynamic quantization joins the product, which no "
         "field holds",
+    )
+
+
+def _unpacking(found: Ceilings, source: str) -> Unpacking:
+    from hwmodels.schema import Unpacking
+
+    shapes = "; ".join(
+        f"{bits} bit: " + ", ".join(f"{name} {speed:.2f}" for name, speed in by_shape.items())
+        for bits, by_shape in found.unpacked.items()
+    )
+    return Unpacking(
+        efficiency={str(bits): float(np.mean(list(by_shape.values()))) for bits, by_shape in found.unpacked.items()},
+        source=source,
+        origin="measured",
+        note="MatMul of a DequantizeLinear with a scale per column, as ONNX Runtime runs it (MatMulNBits that "
+        f"quantizes the activations), relative to fp32, mean over shapes; by m x k x n: {shapes}",
     )
 
 

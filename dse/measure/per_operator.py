@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dse.measure.graphs import Array, Graph, Part, chain, single
+from dse.measure.graphs import Array, Graph, Part, chain, single, stored
 from dse.measure.timing import Quartiles, quartiles, session_of, time_sessions
 from workloads.errors import MeasureError, nearest
 from workloads.formats import FORMATS
@@ -193,6 +193,8 @@ def _product(op: Operator, rng: np.random.Generator) -> Graph:
     if op.op_type == "MatMulNBits":
         return _packed_product(op, left, right, rng)
     a = _random(_operand_shape(left, op, ("m", "k")), _dtype(left, op), rng)
+    if right.role == "weight" and FORMATS[int(right.format)].kind == "int" and a.dtype.kind == "f":
+        return stored(a, int(op.dims["k"]), int(op.dims["n"]), 4 if int(right.bits) <= 4 else 8, rng)
     b = _random(_operand_shape(right, op, ("k", "n")), _dtype(right, op), rng)
     integer = a.dtype.kind in "iu" and b.dtype.kind in "iu"
     return single("MatMulInteger" if integer else "MatMul", [a, b], [1] if right.role == "weight" else [])

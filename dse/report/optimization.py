@@ -18,6 +18,7 @@ from dse.model import device_of
 from dse.numbers import gain, si
 from dse.pipeline import Design, Optimized
 from dse.report.figures import pareto_figure, prediction_figure
+from dse.report.speed import gain_text, timing_section
 from dse.report.tables import markdown_table
 from workloads import compress
 
@@ -76,8 +77,8 @@ def write_report(found: Optimized, out: Path, timings: Mapping[str, Timing], mod
         plain = {design.name: [item.to_dict() for item in design.techniques] for design in found.designs}
         Path(part).write_text(json.dumps(plain, indent=1))
     sections = [
-        _summary(found, models),
-        _timing_section(found, timings),
+        _summary(found, models, timings),
+        timing_section(found, timings),
         _front_section(found),
         _accuracy_section(found),
         _operator_section(found, first, chosen, out),
@@ -95,7 +96,7 @@ def _points(value: float, error: float | None = None) -> str:
     return text if error is None else f"{text} ± {100 * error:.2f}"
 
 
-def _summary(found: Optimized, models: Mapping[str, Path]) -> str:
+def _summary(found: Optimized, models: Mapping[str, Path], timings: Mapping[str, Timing]) -> str:
     reference = found.designs[0]
     rows = []
     for device, name in found.chosen.items():
@@ -107,12 +108,19 @@ def _summary(found: Optimized, models: Mapping[str, Path]) -> str:
                 f"{name} (`{models[name].name}`)",
                 _points(design.measured.drop.value, design.measured.drop.standard_error),
                 gain(before["latency_s"], after["latency_s"]),
+                gain_text(found, timings, device),
                 gain(before["energy_j"], after["energy_j"]),
                 f"{reference.sizes.packed_bytes / design.sizes.packed_bytes:.2f}x",
                 f"{reference.sizes.file_bytes / design.sizes.file_bytes:.2f}x",
             ]
         )
-    header = ["device", "chosen design", "drop, points (measured)", "latency gain (predicted)"]
+    header = [
+        "device",
+        "chosen design",
+        "drop, points (measured)",
+        "latency gain (predicted)",
+        "latency gain (measured)",
+    ]
     header += ["energy gain (predicted)", "packed size gain (measured)", "file gain (measured)"]
     bound = ", ".join(f"{name}={size}" for name, size in found.workload.bindings.items()) or "no symbolic dims"
     return (
@@ -124,34 +132,6 @@ def _summary(found: Optimized, models: Mapping[str, Path]) -> str:
         "Every number is marked *measured* (run on this machine) or *predicted* (cost models and sensitivities). "
         "Standard errors of drops are paired, over examples. Designs are chosen on the examples that their drop is "
         "measured on, so a chosen drop is slightly optimistic.\n\n" + markdown_table(header, rows)
-    )
-
-
-def _timing_section(found: Optimized, timings: Mapping[str, Timing]) -> str:
-    if not timings:
-        return "## Speed on this machine\n\nNot timed."
-    base = timings[found.designs[0].name]
-    local = next((device for device in found.fronts if device_of(device).kind == "cpu" and device == "local"), None)
-    rows = []
-    for name, timing in timings.items():
-        design = found.design(name)
-        predicted = design.columns[local]["latency_s"] if local else float("nan")
-        gain = found.designs[0].columns[local]["latency_s"] / predicted if local else float("nan")
-        rows.append(
-            [
-                name,
-                si(timing.cpu_s, "s"),
-                si(predicted, "s") if local else "-",
-                f"{predicted / timing.cpu_s - 1:+.0%}" if local else "-",
-                f"{base.cpu_s / timing.cpu_s:.2f}x",
-                f"{gain:.2f}x" if local else "-",
-            ]
-        )
-    header = ["design", "CPU time (measured)", "latency (predicted)", "error", "gain (measured)", "gain (predicted)"]
-    note = "" if local else " No prediction: add the device `local` for one."
-    return (
-        "## Speed on this machine\n\nONNX Runtime, one thread, CPU time of one execution, runs interleaved; median of "
-        f"{base.runs}.{note}\n\n" + markdown_table(header, rows)
     )
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
 import hwmodels
-from dse.measure import load_local, local_path, measure_local
+from dse.measure import load_local, local_path, measure_local, random_feeds, ratio, time_models
 from dse.measure.host import bandwidth, read_host
+from dse.measure.local import needs_measuring
+from workloads import compress
 from workloads.errors import SpecError
 from workloads.formats import format_code
 from workloads.onnx.loader import load_onnx
@@ -52,6 +56,43 @@ def test_ceilings_are_of_sensible_order(measured: Path) -> None:
     assert 0 < device.launch_s < 1e-4
     assert 0 < device.efficiency["MatMulNBits"] <= 1
     assert all(1e8 < level.bytes_per_s < 1e13 for level in device.memory)
+
+
+def test_stored_weights_are_timed_as_onnx_runtime_runs_them(measured: Path) -> None:
+    device = hwmodels.load(measured)
+    assert ("dequantize" in device.fuses) == bool(device.unpacking)
+    assert set(device.unpacking) <= {4, 8}
+    assert all(0 < speed <= 1 for speed in device.unpacking.values())
+    assert device.sources["unpacking"].origin == "measured"
+    assert "128x768x768" in device.sources["unpacking"].note
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_predicted_gains_of_exported_designs_are_those_measured(measured: Path, bits: int) -> None:
+    """Within 25 %, the error that dse/measure/local.py states: the fp32 model's own error cancels in a gain."""
+    model = onnx.load(str(embedded_model("vit-mnist")))
+    small = compress.apply(model, compress.Quantize(weight_bits=bits))
+    feeds = random_feeds(model, np.random.default_rng(0), batch=64)
+    timings = time_models({"full": model, "small": small}, feeds, repeats=9)
+    device = hwmodels.load(measured)
+    full_s, small_s = (hwmodels.evaluate(load_onnx(item, batch=64), device).latency_s for item in (model, small))
+    assert float(full_s / small_s) == pytest.approx(ratio(timings["full"], timings["small"]).median, rel=0.25)
+
+
+def test_a_file_from_before_stored_weights_were_timed_is_measured_again_on_request(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = measured.read_text(encoding="utf-8")
+    assert not needs_measuring(measured)
+    old = tmp_path / "local.toml"
+    old.write_text(text[: text.index("[unpacking]")], encoding="utf-8")
+    assert needs_measuring(old)
+    assert needs_measuring(tmp_path / "none.toml")
+    assert not load_local(path=old).unpacking
+    told: list[Path] = []
+    monkeypatch.setattr("dse.measure.local.measure_local", lambda path: told.append(path))
+    load_local(measure_if_missing=True, path=old)
+    assert told == [old]
 
 
 def test_the_file_names_no_path_of_this_machine(measured: Path) -> None:

@@ -186,6 +186,17 @@ def test_quantized_products_are_timed_as_the_kernels_that_run_them(technique: co
     assert [node.op_type for node in graph.model.graph.node] == [op_type]
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_products_with_stored_weights_are_timed_with_their_dequantization(bits: int) -> None:
+    work = load_onnx(compress.apply(onnx.load(VIT), compress.Quantize(weight_bits=bits)), batch=1)
+    product = next(iter(compress.quantizable(load_onnx(VIT, batch=1))))
+    stored = next(op for op in work if op.block == product.block and op.kind == "matmul")
+    graph = kernel_graph(stored, np.random.default_rng(0)).model.graph
+    assert [node.op_type for node in graph.node] == ["DequantizeLinear", "MatMul"]
+    assert graph.initializer[0].data_type == (onnx.TensorProto.INT4 if bits == 4 else onnx.TensorProto.INT8)
+    assert (operators(work, seconds=0.2).query("op_type == 'MatMul'").measured_s > 0).all()
+
+
 def test_a_kernel_that_cannot_be_built_is_a_row_with_a_note() -> None:
     arrays = [np.ones((2, 3), bool), np.ones((2, 3), np.float32), np.ones((2, 3), np.float32)]
     table = operators(load_onnx(single("Where", arrays).model), seconds=0.1)
