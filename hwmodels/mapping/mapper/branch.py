@@ -4,7 +4,7 @@ From the inside, `inner_labels` solves all levels below level 1 for every tile t
 `labels`). From the outside, every tile of level 1 with every order class of the outermost loops is a *node* with a
 bound. Nodes are taken in the order of their bounds; each becomes *tops*, one for every order of the outermost loops,
 with exact unknowns for what flows into level 1; these are joined with the labels of the tiles that divide theirs, until
-no bound is better than what has been found. Where the bounds are not the costs themselves, `Leaves` asks the cost model.
+no bound is better than what has been found. Where the bounds are not the costs themselves, the cost model decides.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def solve(nest: Nest, race: Race) -> None:
     if not len(tiles):
         return
     additions = None if nest.frame.exact else Additions(nest)
-    details = additions and additions.details({1: (tiles.values, np.arange(len(tiles)))})
+    details = additions.details({1: (tiles.values, np.arange(len(tiles)))}) if additions is not None else None
     walks = {
         place: OuterWalks(nest, flow.role, flow.side == "in")
         for place, flow in enumerate(nest.frame.flows)
@@ -212,7 +212,9 @@ def _join_windows(branch: Branch, top: Top, pairs: Pairs, labels: Labels | None)
             for item in nest.frame.orders(1, active):
                 unknowns = _joined(nest, top, some, labels, item)
                 for place in counted:
-                    unknowns[place] = deep_words(nest, place, Above(top.tiles, top.trips, outer), some, tiles, item.order)
+                    unknowns[place] = deep_words(
+                        nest, place, Above(top.tiles, top.trips, outer), some, tiles, item.order
+                    )
                 Join(branch, top, some, labels, item.order, unknowns).settle(exact)
 
 
@@ -249,8 +251,12 @@ class Join:
         race.tally.joined += len(self.pairs)
         if exact:
             race.found.offer(energy, cycles, lambda row: self._ways(np.array([row])))
-        else:
-            race.ask(energy, cycles, self._refined, self._ways)
+            return
+        race.ask(energy, cycles, self._refined, self._ways)
+        if not self.branch.nest.frame.complete:
+            left = np.flatnonzero(race.found.useful(energy, cycles))
+            if left.size:
+                race.leave(energy[left], cycles[left])
 
     def _refined(self, rows: Ints) -> tuple[Floats, Floats]:
         """Give closer bounds of some rows, with all tiles known."""

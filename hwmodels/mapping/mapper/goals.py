@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class Found:
     goal: Goal
     energy: Floats = field(default_factory=lambda: np.zeros(0))
     cycles: Floats = field(default_factory=lambda: np.zeros(0))
-    what: list[object] = field(default_factory=list)
+    what: list[Any] = field(default_factory=list)
 
     def useful(self, energy: Floats, cycles: Floats) -> NDArray[np.bool_]:
         """Say which of some costs (or lower bounds of costs) are better than what has been found."""
@@ -76,7 +76,7 @@ class Found:
         level = np.where(place >= 0, self.energy[np.maximum(place, 0)], np.inf)
         return np.asarray(energy < level * (1.0 - ROUNDING))
 
-    def offer(self, energy: Floats, cycles: Floats, name: Callable[[int], object]) -> None:
+    def offer(self, energy: Floats, cycles: Floats, name: Callable[[int], Any]) -> None:
         """Keep what improves on what has been found.
 
         Args:
@@ -96,7 +96,7 @@ class Found:
         row = int(least[np.lexsort([key[least] for key in keys[:1]])[0]])
         self.energy, self.cycles, self.what = energy[row : row + 1].copy(), cycles[row : row + 1].copy(), [name(row)]
 
-    def _merge(self, energy: Floats, cycles: Floats, rows: list[int], name: Callable[[int], object]) -> None:
+    def _merge(self, energy: Floats, cycles: Floats, rows: list[int], name: Callable[[int], Any]) -> None:
         every_energy = np.concatenate([self.energy, energy])
         every_cycles = np.concatenate([self.cycles, cycles])
         order = np.lexsort((every_energy, every_cycles))

@@ -41,7 +41,7 @@ class Race:
         found: The best.
         budget: Most mappings that the cost model is asked for.
         tally: How much was looked at.
-        left: Least bounds (energy, cycles) of what was not looked at since the budget ran out.
+        left: Bounds (energy, cycles) of what was not looked at since the budget ran out, the least of each lot.
     """
 
     found: Found
@@ -90,8 +90,12 @@ class Race:
 
     def leave(self, energy: Floats, cycles: Floats) -> None:
         """Note the bounds of what is not looked at."""
-        value = self.found.goal.value(energy, cycles)
-        best = int(np.argmin(value))
+        if self.found.goal.objective == "pareto":
+            rest = Found(self.found.goal)
+            rest.offer(energy, cycles, lambda row: row)
+            self.left += zip(map(float, rest.energy), map(float, rest.cycles), strict=True)
+            return
+        best = int(np.argmin(self.found.goal.value(energy, cycles)))
         self.left.append((float(energy[best]), float(cycles[best])))
 
     def _ask(self, ways: Ways) -> None:

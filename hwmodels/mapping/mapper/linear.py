@@ -126,7 +126,7 @@ def cost_forms(
             forwards = passes_on(choices.passing, column, kept[-1], depth)
             fed[key] = _fed(problem, rules, column, above[:, kept[-1]], above[:, depth] // above[:, kept[-1]], forwards)
         _window_flows(tables, column, kept, fed[key])
-    return _priced(problem, accelerator, rules, tables, above, temporal.prod(axis=1))
+    return _priced(problem, accelerator, rules, tables, above, np.ceil(temporal).prod(axis=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,7 +210,7 @@ def _window_fed(
     sizes = [problem.sizes[dim] for dim in window.dims]
     places = [names.index(dim) for dim in window.dims]
     loops = [
-        AxisLoop(at, size // apart[:, place], "apart")
+        AxisLoop(at, -(-size // apart[:, place]), "apart")
         for at, (size, place) in enumerate(zip(sizes, places, strict=True))
     ]
     loops += [AxisLoop(at, joined[:, place], "temporal") for at, place in enumerate(places)]
@@ -261,7 +261,7 @@ def _priced(
 def _ports(
     accelerator: Accelerator, rules: Conventions, words: list[Floats], used: Ints
 ) -> tuple[list[tuple[int, str]], Floats]:
-    """Name the ports with a finite bandwidth, and give their cycles per tensor and flow: (n, ports, roles, flows + 1)."""
+    """Name the ports with a finite bandwidth, and give their cycles: (n_choices, ports, roles, flows + 1)."""
     names: list[tuple[int, str]] = []
     rows: list[Floats] = []
     for place, level in enumerate(accelerator.levels):

@@ -134,9 +134,20 @@ class Frame:
         for role in ROLES:
             kept = [level for level, roles in enumerate(self.keeps) if role in roles]
             table.append(
-                tuple(min((at for at in kept if at > level), default=0) * (level in kept) for level in range(self.depth))
+                tuple(
+                    min((at for at in kept if at > level), default=0) * (level in kept) for level in range(self.depth)
+                )
             )
         return tuple(table)
+
+    @cached_property
+    def complete(self) -> bool:
+        """Say whether the order classes of `classes` and `orders` leave out none that may be better.
+
+        They do where windows are kept at three levels: what moves into the third depends on the order of the loops of
+        level 2, of which only the classes for stationary runs are looked at.
+        """
+        return not any(flow.side and flow.child > 2 for flow in self.flows)
 
     @cached_property
     def exact(self) -> bool:
@@ -145,7 +156,7 @@ class Frame:
         levels = self.accelerator.levels
         serial = rules.device_buffering and any(level.buffering == "serial" for level in levels)
         bursts = rules.bursts and levels[0].burst_bits > 0
-        return not (rules.fill_drain or bursts or serial)
+        return self.complete and not (rules.fill_drain or bursts or serial)
 
     def below(self, level: int) -> list[int]:
         """Give the flows whose child is inside a level: those that its loops drive."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hwmodels.mapping.mapper.goals import Objective
+from hwmodels.mapping.mapper.goals import Goal, Objective
+from hwmodels.mapping.problem import Problem
 from hwmodels.mapping.records import Mapping
 from hwmodels.mapping.text import mapping_text
 from hwmodels.mapping.traffic import Traffic
 from hwmodels.spatial import Accelerator, Conventions
 from workloads.operator import Operator
 
-__all__ = ["Point", "Result", "Space"]
+__all__ = ["Point", "Result", "Space", "trimmed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,28 @@ class Point:
     cost: Traffic
 
 
+def trimmed(mapping: Mapping, problem: Problem) -> Mapping:
+    """Give a mapping without the loops that make one step.
+
+    Args:
+        mapping: What to trim.
+        problem: Its operator.
+    """
+    left = dict(problem.sizes)
+    levels = []
+    for level in mapping.levels:
+        kinds = []
+        for loops in (level.temporal, level.spatial):
+            kept = []
+            for loop in loops:
+                if left[loop.dim] > loop.step:
+                    kept.append(loop)
+                left[loop.dim] = loop.step
+            kinds.append(tuple(kept))
+        levels.append(replace(level, temporal=kinds[0], spatial=kinds[1]))
+    return Mapping(tuple(levels))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
     """What a search found. Printed, it is the loop nest of the best mapping, which `parse_mapping` reads back.
@@ -65,7 +88,8 @@ class Result:
         objective: What was looked for.
         points: The best; for "pareto" the whole front, by ascending cycles.
         value: Of the objective at the first point: energy [J], cycles, or their product.
-        lower_bound: No mapping of the space has less; for "pareto", of energy x cycles.
+        lower_bound: No mapping of the space has less. For "pareto", value / (1 + e): no mapping has less than
+            1 / (1 + e) of the energy and of the cycles of all points.
         candidates: Mappings whose cost, or a bound of it, was computed one by one.
         bounded: Classes of mappings that one bound was computed for.
         evaluated: Mappings that the cost model was asked for besides.
@@ -100,6 +124,11 @@ class Result:
     def gap(self) -> float:
         """Relative distance of the best to the lower bound; 0: proven."""
         return (self.value - self.lower_bound) / self.value if self.value else 0.0
+
+    def objective_at(self, place: int) -> float:
+        """Give the value of the objective at a point; of a front, energy x cycles."""
+        cost = self.points[place].cost
+        return Goal(self.objective).one(float(cost.energy_j[0]), float(cost.cycles[0]))
 
     def __str__(self) -> str:
         return mapping_text(self.mapping, self.operator.dims)

@@ -1,5 +1,7 @@
-"""What the conventions of real devices add to the linear forms: bursts, and the cycles before the first step and after
-the last. Lower bounds where tiles are not known yet, or where children share words of a window.
+"""What the conventions of real devices add to the linear forms.
+
+Bursts, and the cycles before the first step and after the last. Lower bounds where tiles are not known yet, or where
+children share words of a window.
 """
 
 from __future__ import annotations
@@ -117,7 +119,7 @@ class Additions:
                         here = _rows(share, rows)
                         part[port] = part[port] + here if port in part else here
                 if part:
-                    longest = np.max(np.broadcast_arrays(*part.values()), axis=0) if len(part) > 1 else [*part.values()][0]
+                    longest = np.asarray(np.max(np.broadcast_arrays(*part.values()), axis=0))
                     cycles = cycles + longest
                     ports = [own + part[port] if port in part else own for port, own in enumerate(ports)]
         return cycles, ports
@@ -154,7 +156,9 @@ def _burst_scale(nest: Nest, role: int, level: int, values: Sequence[Floats]) ->
 def _run(nest: Nest, role: int, level: int, values: Sequence[Floats]) -> Floats:
     """Count the elements of a tile that lie side by side in the outermost level (row-major)."""
     operand, names, sizes = nest.frame.operands[role], nest.frame.names, nest.frame.problem.sizes
-    pieces = {dim: value * nest.spans[level][place] for place, (dim, value) in enumerate(zip(names, values, strict=True))}
+    pieces = {
+        dim: value * nest.spans[level][place] for place, (dim, value) in enumerate(zip(names, values, strict=True))
+    }
     run, whole = np.ones(len(values[0])), np.ones(len(values[0]), dtype=bool)
     for entry in reversed(operand.layout):
         if isinstance(entry, str):

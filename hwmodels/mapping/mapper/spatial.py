@@ -68,27 +68,30 @@ def passes_on(passing: Ints, role: int, parent: int, child: int) -> Ints:
 
 
 def spatial_choices(
-    problem: Problem, accelerator: Accelerator, rules: Conventions, relaxed: bool = False
+    problem: Problem, accelerator: Accelerator, rules: Conventions, relaxed: bool = False, perfect: bool = True
 ) -> SpatialChoices:
-    """Enumerate the spatial vectors with perfect factors. Of ways to one vector, one of those that cost least.
+    """Enumerate the spatial vectors. Of ways to one vector, one of those that cost least.
 
     Args:
         problem: The operator.
         accelerator: Its mesh axes say which dims they may unroll.
         rules: Whether neighbours pass words on.
         relaxed: Any dim on any axis.
+        perfect: Factors divide; else all that save a step over the next smaller one.
     """
     n = len(problem.sizes)
     ways = [_Way((), (), 0, ())]
     considered = 1
     for level in accelerator.levels:
-        here, seen = _below(problem, level, rules, relaxed)
+        here, seen = _below(problem, level, rules, relaxed, perfect)
         considered *= seen
         ways = _least_fill(
-            _Way(outer.factors + way.factors, outer.passing + way.passing, outer.fill + way.fill, outer.loops + way.loops)
+            _Way(
+                outer.factors + way.factors, outer.passing + way.passing, outer.fill + way.fill, outer.loops + way.loops
+            )
             for outer in ways
             for way in here
-            if _divide(problem, _used(outer.factors, n), way.factors)
+            if _allowed(problem, _used(outer.factors, n), way.factors, perfect)
         )
     shape = (len(ways), len(accelerator.levels))
     return SpatialChoices(
@@ -100,7 +103,9 @@ def spatial_choices(
     )
 
 
-def _below(problem: Problem, level: BufferLevel, rules: Conventions, relaxed: bool) -> tuple[list[_Way], int]:
+def _below(
+    problem: Problem, level: BufferLevel, rules: Conventions, relaxed: bool, perfect: bool
+) -> tuple[list[_Way], int]:
     """Give the ways to use the mesh below one level, and how many were looked at."""
     names = tuple(problem.sizes)
     partial: list[tuple[Vector, int, Unrolled]] = [((1,) * len(names), 0, ())]
@@ -108,7 +113,7 @@ def _below(problem: Problem, level: BufferLevel, rules: Conventions, relaxed: bo
     for axis in level.mesh:
         allowed = [relaxed or axis.allows(name, problem.indexes(name)) for name in names]
         sizes = [problem.sizes[name] if free else 1 for name, free in zip(names, allowed, strict=True)]
-        ways = list(_vectors(sizes, axis.size))
+        ways = list(_vectors([divisors(size) if perfect else _useful(size) for size in sizes], axis.size))
         considered *= len(ways)
         partial = [
             (
@@ -118,11 +123,9 @@ def _below(problem: Problem, level: BufferLevel, rules: Conventions, relaxed: bo
             )
             for base, fill, loops in partial
             for way in ways
-            if _divide(problem, base, way)
+            if _allowed(problem, base, way, perfect)
         ]
-    found = (
-        _Way(vector, _passing(problem, level, rules, loops), fill, (loops,)) for vector, fill, loops in partial
-    )
+    found = (_Way(vector, _passing(problem, level, rules, loops), fill, (loops,)) for vector, fill, loops in partial)
     return _least_fill(found), considered
 
 
@@ -151,17 +154,33 @@ def _used(factors: Vector, n: int) -> Vector:
     return tuple(math.prod(factors[dim::n]) for dim in range(n))
 
 
-def _divide(problem: Problem, first: Vector, second: Vector) -> bool:
-    return all(size % (a * b) == 0 for size, a, b in zip(problem.sizes.values(), first, second, strict=True))
+def _allowed(problem: Problem, first: Vector, second: Vector, perfect: bool) -> bool:
+    """Say whether two factors of each dim divide it together, or at least leave no instance idle all the time."""
+    products = [a * b for a, b in zip(first, second, strict=True)]
+    if perfect:
+        return all(size % product == 0 for size, product in zip(problem.sizes.values(), products, strict=True))
+    return all(product <= size for size, product in zip(problem.sizes.values(), products, strict=True))
 
 
-def _vectors(sizes: Sequence[int], most: int) -> Iterator[Vector]:
-    """Give all factor vectors whose product is at most `most`, each factor a divisor of its size."""
-    if not sizes:
+def _useful(size: int) -> tuple[int, ...]:
+    """Give the factors that save a step over the next smaller one.
+
+    Example:
+        >>> _useful(7)
+        (1, 2, 3, 4, 7)
+    """
+    return tuple(
+        factor for factor in range(1, size + 1) if factor == 1 or -(-size // factor) < -(-size // (factor - 1))
+    )
+
+
+def _vectors(options: Sequence[Sequence[int]], most: int) -> Iterator[Vector]:
+    """Give all factor vectors whose product is at most `most`; options ascend."""
+    if not options:
         yield ()
         return
-    for factor in divisors(sizes[0]):
+    for factor in options[0]:
         if factor > most:
             break
-        for rest in _vectors(sizes[1:], most // factor):
+        for rest in _vectors(options[1:], most // factor):
             yield (factor, *rest)
