@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,12 +16,13 @@ from dse.cli import inputs
 from dse.cli.inputs import ModelSource
 from dse.cli.output import console, print_table
 from dse.cli.projecting import print_projection, projection_record
+from dse.cli.sources import model_source
 from dse.cli.weights import print_weights, weights_mode, weights_record
-from dse.cli.zoo_source import ZooOptions, ZooSource, is_zoo_model, refuse_reading
+from dse.cli.zoo_source import ZooOptions, ZooSource
 from dse.files import atomic_write
 from dse.numbers import si
 from hwmodels import format_si
-from workloads.errors import SpaceError, WorkloadError
+from workloads.errors import SpaceError
 
 if TYPE_CHECKING:
     from hwmodels import OperatorCost, RooflineDevice
@@ -78,7 +79,7 @@ def profile(
 
     zoo = ZooOptions(phase=phase, context=context, tokens=tokens, dtype=dtype, kv_bits=kv_bits)
     measure = weights_mode(weights) == "measure"
-    source = _source(
+    source = model_source(
         model, inputs.parse_bind(bind or ()), zoo, measure,
         extra_ops=inputs.extra_handlers(extra_ops),
         free_ops=[name.strip() for name in free_ops.split(",") if name.strip()],
@@ -115,27 +116,6 @@ def profile(
     for path in (plot, table):
         if path is not None:
             console().print(f"written: {path}", soft_wrap=True)
-
-
-def _source(
-    model: str, sizes: Mapping[str, int], zoo: ZooOptions, measure: bool, **reading: Any
-) -> ModelSource | ZooSource:
-    """Find a model: of the zoo, with its options, or a file, with what says how to read it."""
-    if not is_zoo_model(model):
-        zoo.refuse(model)
-        return ModelSource(path=inputs.model_path(model), bind=sizes, measure=measure, **reading)
-    if measure:
-        raise WorkloadError(f"--weights measure: {model} of the zoo has no stored values; give an .onnx file")
-    refuse_reading(
-        model,
-        {
-            "extra_ops": reading["extra_ops"],
-            "free_ops": reading["free_ops"],
-            "probability": reading["probabilities"],
-            "trips": reading["trips"],
-        },
-    )
-    return ZooSource(model=model, bind=sizes, options=zoo)
 
 
 def _print_profiles(records: Sequence[dict[str, Any]], top: int) -> None:
