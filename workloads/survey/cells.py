@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from workloads.survey.convention import PRINTED, Constants
-from workloads.survey.derivations import TABLES, Row, Tables, half_digit, outside_reason
+from workloads.survey.derivations import TABLES, Row, Table, Tables, half_digit, outside_reason
 from workloads.survey.discrepancies import DISCREPANCIES, Discrepancy
 from workloads.survey.identities import IDENTITIES
 from workloads.workload import Workload
@@ -15,22 +15,26 @@ from workloads.workload import Workload
 __all__ = ["Cell", "compare", "rounds_to"]
 
 Status = Literal["reproduced", "discrepancy", "outside", "open"]
+Kind = Literal["printed", "derived", "repeated", "identity"]
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One printed number.
+    """One number of the reference tables; not all of them are printed in the source (`kind`).
 
     Attributes:
         table: Name of the reference table.
         key: Which row: the values of its key columns.
         column: Which column.
-        printed: As printed.
+        printed: As printed, or as the reference table has it.
         derived: What is derived here, in the printed unit; None: nothing is.
         status: reproduced (rounds to the printed digits), discrepancy (does not, and is named), outside (measured or
             simulated by the source, nothing that counting could reproduce), open (none of these: a fault).
         why: Reason of a discrepancy, or of being outside.
         holds: What holds instead, where it is a discrepancy.
+        kind: printed (the source prints it, and no other cell is the same number of the same figure), derived (someone
+            computed it from printed numbers), repeated (a printed number that stands in another table too), identity
+            (a relation between printed numbers).
     """
 
     table: str
@@ -41,6 +45,7 @@ class Cell:
     status: Status
     why: str = ""
     holds: str = ""
+    kind: Kind = "printed"
 
 
 def rounds_to(value: float, printed: str) -> bool:
@@ -92,17 +97,25 @@ def _cells_of_row(name: str, row: Row, tables: Tables, known: Sequence[Discrepan
         printed = row[column]
         if printed == "":
             continue
-        derived = table.derive(row, column, tables)
-        cells.append(_cell(name, key, column, printed, derived, known))
+        cell = _cell(name, key, column, printed, table.derive(row, column, tables), known)
+        cells.append(replace(cell, kind=_kind_of(row, column, table)))
     return cells
+
+
+def _kind_of(row: Row, column: str, table: Table) -> Kind:
+    if column in table.repeats:
+        return "repeated"
+    return "printed" if row.get("origin", "read") == "read" else "derived"
 
 
 def _identity(name: str, tables: Tables, known: Sequence[Discrepancy]) -> Cell:
     identity = IDENTITIES[name]
     value, slack = identity.evaluate(tables)
     if abs(value - float(identity.stated)) <= slack * (1 + 1e-9):
-        return Cell("identities", (name,), "value", identity.stated, value, "reproduced")
-    return _missed("identities", (name,), "value", identity.stated, value, known)
+        cell = Cell("identities", (name,), "value", identity.stated, value, "reproduced")
+    else:
+        cell = _missed("identities", (name,), "value", identity.stated, value, known)
+    return replace(cell, kind="identity")
 
 
 def _cell(

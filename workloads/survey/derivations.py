@@ -35,11 +35,15 @@ Derive = Callable[[Row, str, Tables], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A printed table: its key columns, its number columns, and how a cell is derived (None: it is not)."""
+    """A reference table: its key columns, its number columns, how a cell is derived (None: it is not).
+
+    `repeats` are columns with printed numbers that stand in another table too.
+    """
 
     key: tuple[str, ...]
     columns: tuple[str, ...]
     derive: Derive
+    repeats: tuple[str, ...] = ()
 
 
 def _share(part: float, whole: float) -> float:
@@ -222,6 +226,7 @@ TABLES: dict[str, Table] = {
             "ai_3proj_flops_one_weight_matrix_missing",
         ),
         _bert_large,
+        repeats=("published_gflops", "published_ai"),
     ),
     "resnet50_conv_layers": Table(
         ("kernel", "out_channels", "out_size"), ("gflops", "gmops_bytes", "arith_intensity"), _resnet_layer
