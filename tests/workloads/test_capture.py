@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from workloads import WorkloadError, capture
+from workloads import WorkloadError, capture, load_program
 from workloads.capturing import PARAMETER_KEY, TRANSPOSED_KEY
 from workloads.capturing.axes import another_shape, inferred_axes
 
@@ -263,3 +264,94 @@ def test_another_shape_has_other_sizes_valid_values_and_padding(longer: bool) ->
     hidden = (other["attention_mask"] == 0).sum(1).tolist()
     assert hidden == [row * total // (2 * batch) for row in range(batch)]
     assert hidden[-1] > 0
+
+
+class Branches(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+
+    def forward(self, x: Any) -> Any:
+        return torch.cond(x.sum() > 0, lambda x: self.one(x), lambda x: self.other(x), (x,))
+
+
+class Pooled(torch.nn.Module):
+    """Takes [batch, length, width] of any length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = torch.nn.Linear(4, 8)
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(x).mean(1)
+
+
+class Channels(torch.nn.Module):
+    """Takes [batch, channels, length]: axis 1 is fixed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = torch.nn.Conv1d(3, 8, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+def test_a_branch_names_no_file_that_is_gone_and_says_how_to_go_on(tmp_path: Path) -> None:
+    with pytest.raises(WorkloadError, match=r"^capture of Branches: .*pass path= to capture, then .*load_program"):
+        capture(seeded(Branches), torch.ones(2, 4))
+    path = tmp_path / "kept.onnx"
+    with pytest.raises(WorkloadError, match=r"kept\.onnx: what runs depends .*probabilities=") as raised:
+        capture(seeded(Branches), torch.ones(2, 4), path=path)
+    name = re.findall(r"probabilities=\{'(\w+)'", str(raised.value))[0]
+    program = load_program(path, probabilities={name: 0.5}, batch=6)
+    assert program.macs() == 6 * 16  # one of the two
+
+
+@pytest.mark.parametrize(("inputs", "bind"), [((2, 4), {"batch": -1}), ((2, 4), {"bach": 3}), ((0, 4), {})])
+def test_no_message_names_a_file_that_is_gone(inputs: tuple[int, ...], bind: dict[str, int]) -> None:
+    with pytest.raises(WorkloadError, match=r"^capture of Pooled: ") as raised:
+        capture(seeded(Pooled), torch.ones(*inputs), **bind)  # type: ignore[arg-type]
+    assert "/" not in str(raised.value)
+    assert ".onnx" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exporter": "foo"}, "no exporter 'foo'; .*dynamo"),
+        ({"dynamic": "all"}, "dynamic='all' is not 'infer', None or a mapping"),
+    ],
+)
+def test_options_of_the_wrong_kind_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(WorkloadError, match=message):
+        capture(seeded(Pooled), torch.ones(2, 4), **options)
+
+
+def test_what_is_no_module_is_refused_with_the_right_function() -> None:
+    with pytest.raises(WorkloadError, match=r"takes a torch\.nn\.Module, and this is a str; .*load_onnx"):
+        capture("model.onnx", torch.ones(2, 4))  # type: ignore[arg-type]
+
+
+def test_a_path_that_cannot_be_written_is_named_before_the_export(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    for path, message in ((tmp_path, "is a folder"), (file / "model.onnx", "cannot write .*model.onnx.*path= in a")):
+        with pytest.raises(WorkloadError, match=f"^capture of Pooled: .*{message}") as raised:
+            capture(seeded(Pooled), torch.ones(2, 4), path=path)
+        assert ".capture-" not in str(raised.value)
+    assert [item.name for item in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_length_of_a_float_input_is_tried_and_checked() -> None:
+    work = capture(seeded(Pooled), torch.randn(2, 5, 4), seq=7)
+    assert work.bindings == {"batch": 2, "seq": 7}
+    assert work.macs() == 2 * 7 * 4 * 8
+
+
+def test_a_length_that_stays_fixed_is_said() -> None:
+    with pytest.warns(UserWarning, match=r"axis 1 of input 'x' stays as in the example, and no other length"):
+        work = capture(seeded(Channels), torch.randn(2, 3, 9))
+    assert work.bindings == {"batch": 2}
+    work = capture(seeded(Channels), torch.randn(2, 3, 9), dynamic={"x": {0: "batch"}})  # no warning: asked for
+    assert work.bindings == {"batch": 2}

@@ -10,7 +10,7 @@ from workloads.errors import WorkloadError, nearest
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Axes", "another_shape", "check_axes", "inferred_axes", "symbol_sizes"]
+__all__ = ["Axes", "another_shape", "check_axes", "inferred_axes", "symbol_sizes", "with_free_lengths"]
 
 Axes = dict[str, dict[int, str]]
 """Input name to axis to symbol."""
@@ -45,6 +45,19 @@ def inferred_axes(inputs: Mapping[str, torch.Tensor]) -> Axes:
         elif name in matrices and caches and tensor.shape[1] > seq:
             axes[name][1] = "total"
     return axes
+
+
+def with_free_lengths(inputs: Mapping[str, torch.Tensor], axes: Axes) -> Axes:
+    """Add `seq` on axis 1 of float inputs [batch, length, width] where no integer matrix says what the length is.
+
+    It is a guess: axis 1 may be channels, which a module fixes. Inputs whose length differs from the first one's keep
+    theirs; so does one of size 1.
+    """
+    if any(1 in given for given in axes.values()):
+        return axes
+    lengths = {name: int(t.shape[1]) for name, t in inputs.items() if t.dim() == 3 and t.is_floating_point()}
+    seq = next(iter(lengths.values()), 0)
+    return {name: {**given, 1: "seq"} if lengths.get(name, 0) == seq > 1 else given for name, given in axes.items()}
 
 
 def _is_cache(name: str, tensor: torch.Tensor) -> bool:

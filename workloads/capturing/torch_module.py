@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from workloads.capturing.axes import Axes, another_shape, check_axes, inferred_axes, symbol_sizes
+from workloads.capturing.axes import Axes, another_shape, check_axes, inferred_axes, symbol_sizes, with_free_lengths
 from workloads.capturing.checking import check_against_torch
 from workloads.capturing.exporting import Exporter, export, flat_module, quiet
 from workloads.capturing.leaves import bound_arguments, leaves, rebuild, result_names
 from workloads.capturing.parameters import name_parameters
+from workloads.capturing.requests import check_request, publish, scratch_beside
 from workloads.errors import WorkloadError
 from workloads.onnx.loader import load_onnx
 from workloads.workload import Workload
@@ -43,9 +45,11 @@ def capture(
         inputs: Example arguments of its forward: a mapping by name, a sequence, or one tensor. Values may be nested;
             a tensor inside is called by its path: `past_key_0`.
         dynamic: Symbolic axes: input name to axis to symbol. "infer": `batch`, `seq` and `past` by the rules of
-            `inferred_axes`. None: every size is that of the example.
+            `inferred_axes`; of float inputs [batch, length, width] without a mask the length is tried as `seq`, and a
+            warning says where it had to stay fixed. None: every size is that of the example.
         path: Where to write the ONNX file; without it the file is dropped once it is loaded. Parameters beyond 1.5 GB
-            go into `<path>.data`.
+            go into `<path>.data`. A module whose graph needs `load_program` (branches, loops) is captured with a path
+            and loaded from it.
         outputs: Names of the outputs; by default the keys of what forward returns.
         check: True: compare with torch on inputs of another size with padded masks, made from the example; or those
             inputs, in the form of `inputs`; False: compare nothing.
@@ -59,8 +63,8 @@ def capture(
         The workload. Each initializer of the file says in its metadata which torch parameter it holds.
 
     Raises:
-        WorkloadError: The module cannot be traced, an axis cannot stay symbolic, or the export is wrong: by how much,
-            and in which output first.
+        WorkloadError: An argument is of the wrong kind, the file cannot be written, the module cannot be traced, an
+            axis cannot stay symbolic, or the export is wrong: by how much, and in which output first.
 
     Example:
         >>> import torch
@@ -76,7 +80,20 @@ def capture(
             exporter=exporter,
         )  # fmt: skip
         bound: dict[str, Any] = {**sizes, **bind}
-        return load_onnx(target, structure=structure, **bound)
+        try:
+            return load_onnx(target, structure=structure, **bound)
+        except WorkloadError as error:
+            if path is not None:
+                raise
+            raise WorkloadError(_without_file(str(error), str(target), f"capture of {name}")) from error
+
+
+def _without_file(message: str, file: str, where: str) -> str:
+    """Word an error about a file that is dropped: name the capture instead, and say how to keep the file."""
+    text = message.replace(file, where)
+    if "load_program(" not in text:
+        return text
+    return f"{text}. For that keep the file: pass path= to capture, then give load_program that path as its source"
 
 
 def export_checked(
@@ -102,25 +119,42 @@ def export_checked(
         WorkloadError: As for `capture`.
     """
     where = f"capture of {type(module).__name__}"
-    if module.training:
-        raise WorkloadError(f"{where}: the module is in training mode; call module.eval() first")
+    check_request(module, path, dynamic, exporter, where)
     arguments = bound_arguments(module, inputs)
     tensors = _leaves(arguments)
     axes = inferred_axes(tensors) if dynamic == "infer" else check_axes(dynamic or {}, tensors, where)
-    sizes = symbol_sizes(axes, tensors, where)
     flat = flat_module(module, arguments)
     names = result_names(_example_result(module, arguments, where), outputs, list(tensors), where)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".capture-") as scratch:
-        partial = Path(scratch) / path.name
-        export(flat, tensors, axes, names, partial, exporter=exporter, opset=opset, where=where)
-        used = _finish(partial, module)
-        if check is not False:
-            other = _other_inputs(flat, module, tensors, axes, check)
-            check_against_torch(partial, flat, other, names, tolerance=tolerance, where=where)
-        for file in sorted(Path(scratch).iterdir(), key=lambda file: file == partial):  # the model comes last
-            file.replace(path.parent / file.name)
-    return {symbol: size for symbol, size in sizes.items() if symbol in used}
+
+    def write(axes: Axes) -> dict[str, int]:
+        sizes = symbol_sizes(axes, tensors, where)
+        with scratch_beside(path, where) as scratch:
+            partial = scratch / path.name
+            export(flat, tensors, axes, names, partial, exporter=exporter, opset=opset, where=where)
+            used = _finish(partial, module)
+            if check is not False:
+                other = _other_inputs(flat, module, tensors, axes, check)
+                check_against_torch(partial, flat, other, names, tolerance=tolerance, where=where)
+            publish(scratch, path, where)
+        return {symbol: size for symbol, size in sizes.items() if symbol in used}
+
+    free = with_free_lengths(tensors, axes) if dynamic == "infer" else axes
+    if free == axes:
+        return write(axes)
+    try:
+        return write(free)
+    except WorkloadError as error:
+        sizes = write(axes)
+        warnings.warn(_fixed_length(where, free, axes, error), stacklevel=3)
+        return sizes
+
+
+def _fixed_length(where: str, free: Axes, axes: Axes, error: WorkloadError) -> str:
+    names = ", ".join(repr(name) for name in free if free[name] != axes[name])
+    return (
+        f"{where}: axis 1 of input {names} stays as in the example, and no other length was checked, because with a "
+        f"symbol there the capture fails ({error}); dynamic= says which axes are symbolic, without this warning"
+    )
 
 
 def _leaves(arguments: Mapping[str, Any]) -> dict[str, torch.Tensor]:
