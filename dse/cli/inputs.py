@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ModelSource",
+    "check_bound",
     "device",
     "extra_handlers",
     "local_file",
     "measured_here",
     "model_path",
+    "nearest_model",
     "parse_bind",
     "parse_expected",
     "whole_number",
@@ -40,7 +42,7 @@ def parse_bind(texts: Collection[str]) -> dict[str, int]:
         {'batch': 1, 'seq': 128}
 
     Raises:
-        WorkloadError: Not NAME=SIZE, or a name is given twice.
+        WorkloadError: Not NAME=SIZE, or a name is given twice or cannot be bound.
     """
     sizes: dict[str, int] = {}
     for item in (part.strip() for text in texts for part in text.split(",")):
@@ -49,15 +51,25 @@ def parse_bind(texts: Collection[str]) -> dict[str, int]:
         name, equals, size = (part.strip() for part in item.rpartition("="))
         if not name or not equals or not _is_whole(size):
             raise WorkloadError(f"--bind {item!r} is not NAME=SIZE with a whole number; write batch=1,seq=128")
-        if name in _TAKEN:
-            raise WorkloadError(
-                f"--bind {name}: a dim of this name cannot be bound; rename it in the file (batch and seq bind axes 0 "
-                "and 1, whatever they are called there)"
-            )
         if name in sizes and sizes[name] != int(size):
             raise WorkloadError(f"--bind gives {name!r} twice: {sizes[name]} and {size}; give one size")
         sizes[name] = int(size)
+    check_bound(sizes)
     return sizes
+
+
+def check_bound(names: Collection[str]) -> None:
+    """Refuse names of dims that stand for something else where sizes are given.
+
+    Raises:
+        WorkloadError: One of them cannot be bound.
+    """
+    for name in names:
+        if name in _TAKEN:
+            raise WorkloadError(
+                f"cannot bind {name!r}: a dim of this name cannot be bound; rename it in the file (batch and seq bind "
+                "axes 0 and 1, whatever they are called there)"
+            )
 
 
 def parse_expected(texts: Collection[str], option: str) -> dict[str, float]:
@@ -114,7 +126,8 @@ def model_path(name: str) -> Path:
         >>> model_path("vit-mnist").name
         'vit_mnist.onnx'
     """
-    from workloads.zoo import EMBEDDED, embedded_model, published_names
+    from dse.cli.zoo_source import is_zoo_model
+    from workloads.zoo import EMBEDDED, embedded_model
     from workloads.zoo.pretrained import PRETRAINED
 
     if name in EMBEDDED:
@@ -123,10 +136,25 @@ def model_path(name: str) -> Path:
         from workloads.zoo.pretrained_exports import pretrained_onnx
 
         return pretrained_onnx(name)
-    if not Path(name).exists() and "/" not in name and not Path(name).suffix:
-        known = [*EMBEDDED, *PRETRAINED, *published_names()]
-        raise WorkloadError(f"no model {name!r}: no such file, and {nearest(name, known)}")
+    if is_zoo_model(name):
+        stem = Path(name).parent.name if Path(name).name == "config.json" else Path(name).name
+        raise WorkloadError(
+            f"{name!r} is an architecture of the zoo, without weights; write it with some first, and give that file: "
+            f"dse zoo {name} --weights FOLDER --out {stem}.onnx (a checkpoint's folder, or the word random)"
+        )
+    if not Path(name).exists() and Path(name).suffix != ".onnx":
+        raise WorkloadError(f"no model {name!r}: no such file; {nearest_model(name)}")
     return Path(name)
+
+
+def nearest_model(name: str) -> str:
+    """Say which models have a name like that: with weights, or of the zoo."""
+    from workloads.zoo import EMBEDDED, published_names
+    from workloads.zoo.pretrained import PRETRAINED
+
+    stored = sorted({*EMBEDDED, *PRETRAINED})
+    listing = f"`dse zoo` lists the architectures; with weights: {', '.join(stored)}"
+    return nearest(Path(name).name, [*stored, *published_names()], listing)
 
 
 def device(name: str) -> RooflineDevice:

@@ -1,4 +1,4 @@
-"""What is checked of a sweep before it makes a folder: every value of every knob, through the model itself."""
+"""What is checked of a sweep before it makes a folder: that knobs do something, and their values, by the model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workloads.errors import DseError, SpaceError
 if TYPE_CHECKING:
     from dse.space import Genes, Space
 
-__all__ = ["check_values"]
+__all__ = ["check_effects", "check_values"]
 
 MOST_VALUES = 1024
 """Of one knob that are tried: more are a grid, whose ends and steps say enough."""
@@ -31,6 +31,22 @@ def check_values(space: Space, model: Model, path: Path) -> None:
         evaluate_points(space, model, np.concatenate([_values_of(space, name) for name in space.names]))
     except DseError as error:
         raise SpaceError(f"{path}: space: {error}") from None
+
+
+def check_effects(space: Space, path: Path) -> None:
+    """Refuse knobs that change no point, because what they belong to is never turned on.
+
+    Raises:
+        SpaceError: Naming the file, the knob and what it needs.
+    """
+    knobs = space.knobs
+    dynamic = "activation_bits" in knobs and 8 in knobs["activation_bits"].values
+    if "granularity" in knobs and not dynamic and "weight_bits" not in knobs:
+        raise SpaceError(f"{path}: space.granularity: no weight is quantized; add weight_bits, or leave it out")
+    if "group_size" in knobs and not ("granularity" in knobs and "group" in knobs["granularity"].values):
+        raise SpaceError(
+            f'{path}: space.group_size: weights have no groups; add granularity = ["group"], or leave it out'
+        )
 
 
 def _values_of(space: Space, name: str) -> Genes:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dse.cli.inputs import ModelSource, model_path, whole_number
+from dse.cli.inputs import whole_number
+from dse.cli.sweep_model import MODEL_KEYS, load_workloads, model_source
 from dse.model import KNOBS
 from dse.space import Knob, Space, grid, log_uniform, per_layer, uniform
 from workloads.errors import DseError, SpaceError, nearest
@@ -33,7 +34,7 @@ MOST_POINTS = 5_000_000
 
 _KEYS = {
     "": ("model", "space", "search", "constraints"),
-    "model": ("path", "bind", "weights", "free_ops"),
+    "model": MODEL_KEYS,
     "search": ("method", "minimize", "budget", "seed", "population"),
 }
 _PER_LAYER = ("weight_bits", "head_density", "neuron_density")
@@ -45,7 +46,6 @@ class SweepConfig:
 
     Attributes:
         path: The file.
-        source: The model.
         workloads: Batch size to workload; one entry where batch is no knob.
         space: The design space.
         method: exhaustive, random or nsga2.
@@ -57,7 +57,6 @@ class SweepConfig:
     """
 
     path: Path
-    source: ModelSource
     workloads: Mapping[int, Workload]
     space: Space
     method: str
@@ -79,11 +78,13 @@ def read_config(path: Path) -> SweepConfig:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SpaceError(f"{path}: no such file; give a TOML file, such as reports/examples/sweep_vit.toml") from None
+    except IsADirectoryError:
+        raise SpaceError(f"{path}: is a folder; give the TOML file in it") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpaceError(f"{path}: not valid TOML: {error}") from None
     try:
         return _checked(data, path)
-    except SpaceError as error:
+    except DseError as error:
         raise SpaceError(f"{path}: {error}") from None
 
 
@@ -96,16 +97,19 @@ def _checked(data: Mapping[str, Any], path: Path) -> SweepConfig:
     method = search.get("method", "exhaustive")
     if method not in METHODS:
         raise SpaceError(f"search.method: found {method!r}; {nearest(str(method), METHODS)}")
+    _check_effects(search, method)
     bounds = {name: _bound(name, value) for name, value in _table(data, "constraints", {}).items()}
     knobs = _table(data, "space")
     _check_keys(knobs, "space", KNOBS)
     if not knobs:
         raise SpaceError(f"space: has no knob; known: {', '.join(KNOBS)}")
-    source = _source(model, path.parent)
+    source = model_source(model, path.parent)
     batches = [whole_number(size, "space.batch") for size in _values(knobs["batch"])] if "batch" in knobs else [None]
     if not batches:
         raise SpaceError("space.batch: an empty list; give at least one batch size, or leave the knob out")
-    workloads = {batch or 0: source.load(batch) for batch in batches}
+    if "batch" in knobs and source.batch_name() in source.bind:
+        raise SpaceError(f"model.bind.{source.batch_name()}: the knob space.batch sets it; leave one of them out")
+    workloads = load_workloads(source, batches)
     blocks = _blocks(next(iter(workloads.values())))
     space = Space(**{name: _knob(name, value, blocks, path.parent) for name, value in knobs.items()})
     seed = search.get("seed", 0)
@@ -113,7 +117,6 @@ def _checked(data: Mapping[str, Any], path: Path) -> SweepConfig:
         raise SpaceError(f"search.seed: found {seed!r}; give a whole number of at least 0")
     return SweepConfig(
         path=path,
-        source=source,
         workloads=workloads,
         space=space,
         method=method,
@@ -129,6 +132,13 @@ def _check_keys(table: Mapping[str, Any], where: str, known: Iterable[str]) -> N
     for key in table:
         if key not in known:
             raise SpaceError(f"{f'{where}.' if where else ''}{key}: unknown key; {nearest(key, known)}")
+
+
+def _check_effects(search: Mapping[str, Any], method: str) -> None:
+    """Refuse keys of [search] that the method does not read."""
+    for key, methods in (("seed", ("random", "nsga2")), ("population", ("nsga2",))):
+        if key in search and method not in methods:
+            raise SpaceError(f"search.{key}: is for {' and '.join(methods)}, not for {method}; leave it out")
 
 
 def _table(data: Mapping[str, Any], name: str, default: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
@@ -147,22 +157,6 @@ def _names(value: Any, where: str, known: Iterable[str]) -> list[str]:
         if name not in known:
             raise SpaceError(f"{where}: there is no column {name!r}; {nearest(str(name), known)}")
     return value
-
-
-def _source(model: Mapping[str, Any], folder: Path) -> ModelSource:
-    name = model.get("path")
-    if not isinstance(name, str) or not name:
-        raise SpaceError('model.path: missing; give an .onnx file or a name: path = "vit-mnist"')
-    bind = model.get("bind", {})
-    if not isinstance(bind, Mapping):
-        raise SpaceError(f"model.bind: found {bind!r}; write bind = {{ batch = 1, seq = 128 }}")
-    beside = folder / name
-    return ModelSource(
-        path=beside if beside.is_file() else model_path(name),
-        bind=dict(bind),
-        free_ops=tuple(model.get("free_ops", ())),
-        weights=bool(model.get("weights", True)),
-    )
 
 
 def _values(value: Any) -> list[Any]:

@@ -30,6 +30,8 @@ CSV_LIMIT = 100_000
 
 SHOWN = 20
 RESULTS = "results.parquet"
+FILES = (RESULTS, "run.toml", "results.csv", "pareto.csv", "pareto.png", "summary.json")
+"""What a run leaves in its folder, beside its parts and a copy of its configuration."""
 
 
 def sweep(
@@ -40,31 +42,35 @@ def sweep(
 ) -> None:
     """Cost every point of a design space, or search it; write the results, the front and a plot."""
     import dse
-    from dse.cli.sweep_checks import check_values
+    from dse.cli.sweep_checks import check_effects, check_values
     from dse.cli.sweep_config import read_config
 
     settings = read_config(config)
+    check_effects(settings.space, config)
     check_values(settings.space, dse.standard_model(settings.workloads), config)
     folder = out or Path("runs") / config.stem
-    _prepare(folder, resume)
+    replaced = _prepare(folder, resume)
     start = time.perf_counter()
     with progress_bar("costing design points") as bar:
         result = _searched(settings, folder, bar)
     seconds = time.perf_counter() - start
     front, mask = _front(result, settings)
-    _write(folder, settings, result, front, mask, seconds)
+    written = _write(folder, settings, result, front, mask, seconds)
     _print_front(front, settings, top)
-    files = sorted(item.name for item in folder.iterdir() if item.is_file() and not item.name.startswith("part-"))
     whole = ", all of the space," if len(result) == settings.space.size() else ""
     console().print(
         f"{len(result):,} points{whole} in {seconds:.2f} s: {len(result) / seconds:,.0f} points per second; "
-        f"{len(front):,} on the front\nwritten to {folder}: {', '.join(files)}",
+        f"{len(front):,} on the front\nwritten to {folder}: {', '.join(sorted(written))}"
+        + ("; the results of an earlier run were replaced" if replaced else ""),
         soft_wrap=True,
     )
 
 
-def _prepare(folder: Path, resume: bool) -> None:
+def _prepare(folder: Path, resume: bool) -> bool:
     """Make the folder ready: an unfinished run in it is never thrown away, a finished one is done again.
+
+    Returns:
+        Whether there was a finished run, whose results go.
 
     Raises:
         StoreError: The folder cannot be written to, there is nothing to resume, or an unfinished run is in the way.
@@ -74,13 +80,14 @@ def _prepare(folder: Path, resume: bool) -> None:
         raise StoreError(f"--resume: there is no run in {str(folder)!r}; leave out --resume to start one")
     output_folder(folder)
     if resume or not record.is_file():
-        return
+        return False
     if not (folder / RESULTS).is_file():
         raise StoreError(
             f"{str(folder)!r} holds an unfinished run; go on with --resume, give another --out, or remove the folder"
         )
-    for old in (folder / RESULTS, record, *folder.glob("part-*.parquet")):
+    for old in (*(folder / name for name in FILES), *folder.glob("part-*.parquet")):
         old.unlink(missing_ok=True)
+    return True
 
 
 def _searched(settings: SweepConfig, folder: Path, bar: Bar) -> Result:
@@ -151,7 +158,8 @@ def _write(
     front: Result,
     mask: np.typing.NDArray[np.bool_],
     seconds: float,
-) -> None:
+) -> set[str]:
+    """Write results, front, plot and summary; give the names of the run's files."""
     from dse import plots
 
     if len(result) <= CSV_LIMIT:
@@ -175,6 +183,7 @@ def _write(
     with atomic_write(folder / "summary.json") as part:
         part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     result.to_parquet(folder / RESULTS)  # last: it says that the run is finished
+    return {settings.path.name, *(name for name in FILES if (folder / name).is_file())}
 
 
 def _print_front(front: Result, settings: SweepConfig, top: int) -> None:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from dse.cli.inputs import nearest_model
 from dse.cli.output import console, print_table
-from dse.cli.zoo_source import option
+from dse.cli.zoo_source import is_zoo_model, option
 from dse.numbers import si
 from workloads.errors import WorkloadError
 
@@ -36,6 +37,7 @@ def zoo(
         _refuse_lonely(out=out, weights=weights, phase=phase, dtype=dtype, kv_bits=kv_bits)
         _list(as_json)
         return
+    _refuse_others(model)
     dtype = DTYPE if dtype is None else dtype
     if out is None:
         if weights is not None:
@@ -51,6 +53,21 @@ def zoo(
 def _refuse_lonely(**options: object) -> None:
     for name in (name for name, value in options.items() if value is not None):
         raise WorkloadError(f"{option(name)} needs a model: dse zoo NAME {option(name)} ...; `dse zoo` lists the names")
+
+
+def _refuse_others(model: str) -> None:
+    """Refuse what is no architecture: a model with its weights, or no name at all."""
+    from workloads.zoo import EMBEDDED
+    from workloads.zoo.pretrained import PRETRAINED
+
+    if is_zoo_model(model):
+        return
+    if model in EMBEDDED or model in PRETRAINED:
+        raise WorkloadError(
+            f"{model!r} is a model with its weights, an ONNX file; `dse profile {model}` shows it. `dse zoo` lists the "
+            "architectures"
+        )
+    raise WorkloadError(f"no architecture {model!r}: no such file; {nearest_model(model)}")
 
 
 def _list(as_json: bool) -> None:

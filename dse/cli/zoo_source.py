@@ -137,4 +137,8 @@ class ZooSource:
 
     def batch_symbols(self) -> set[str]:
         """Give the names of the batch dim."""
-        return {"batch"}
+        return {self.batch_name()}
+
+    def batch_name(self) -> str:
+        """Say what the batch dim is called."""
+        return "batch"

@@ -89,7 +89,7 @@ def test_a_bad_model_is_refused_by_name_and_nothing_is_written(
         ("batch=1,batch=2", ["batch", "twice"]),
         ("sequence=3,batch=1", ["sequence"]),
         ("source=3", ["source", "no input has such a dim"]),
-        ("weights=3", ["--bind weights", "rename it in the file"]),
+        ("weights=3", ["cannot bind 'weights'", "rename it in the file"]),
     ],
 )
 def test_impossible_sizes_are_refused(dse_run: Run, affine: Path, bind: str, named: list[str]) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from tests.dse.cli_runs import Run
 from workloads import load_onnx
-from workloads.zoo import architecture, published_names
+from workloads.errors import WorkloadError
+from workloads.zoo import architecture, published, published_names, write_onnx
 
 
 def test_the_list_names_every_published_architecture(dse_run: Run) -> None:
@@ -102,6 +103,55 @@ def test_the_encoders_length_of_a_decode_step_is_bound_by_its_name(dse_run: Run)
 )
 def test_mistakes_are_named(dse_run: Run, arguments: tuple[str, ...], message: str) -> None:
     assert message in dse_run(*arguments).message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("zoo", "vit_mnist"), ["nearest: vit-mnist"]),
+        (("zoo", "vit-mnist"), ["is a model with its weights", "dse profile vit-mnist"]),
+        (("zoo", "Llama_3_8B"), ["nearest: llama-3-8b"]),
+        (("zoo", "meta-llama/Llama-3-8B"), ["nearest: llama-3-8b"]),
+        (("zoo", "xyzzy"), ["are known, `dse zoo` lists the architectures; with weights: ", "vit-mnist"]),
+        (("profile", "meta-llama/Llama-3-8B", "-d", "t4"), ["'meta-llama/Llama-3-8B'", "nearest: llama-3-8b"]),
+        (("profile", "llama-3.11", "-d", "t4"), ["no model 'llama-3.11'", "llama-3.1-8b"]),
+        (("profile", "smollm-135m", "-d", "t4"), ["nearest: smollm2-135m"]),
+        (("compress", "bert-bas", "--weight-bits", "4", "-o", "x.onnx"), ["nearest: bert-base"]),
+    ],
+)
+def test_an_unknown_name_comes_with_the_nearest_and_where_all_are_listed(
+    dse_run: Run, arguments: tuple[str, ...], words: list[str]
+) -> None:
+    message = dse_run(*arguments).message
+    for word in words:
+        assert word in message
+    assert len(message) < 300  # and not with a hundred names
+    close = message.partition(" are known")[0]
+    assert close.count("smollm2-135m") == message.count("'smollm-135m'")  # an architecture and a model with weights
+
+
+def test_a_checkpoint_that_is_not_there_is_said_with_what_can_be_given() -> None:
+    with pytest.raises(WorkloadError, match=r"hub/Llama-2-7B: no such file or folder.*nearest: llama-2-7b"):
+        write_onnx("hub/Llama-2-7B", "x.onnx")
+
+
+@pytest.mark.parametrize("model", ["bert-base", "config.json", "folder"])
+def test_what_needs_weights_says_how_to_write_an_architecture_with_them(
+    dse_run: Run, tmp_path: Path, model: str
+) -> None:
+    if model != "bert-base":
+        folder = tmp_path / "tiny"
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(dict(published("bert-tiny").config)))
+        model = str(folder if model == "folder" else folder / "config.json")
+    stem = "bert-base" if model == "bert-base" else "tiny"
+    for command in (
+        ("compress", model, "--weight-bits", "4", "--out", tmp_path / "x.onnx"),
+        ("optimize", model, "--task", "mnist", "-d", "t4", "--out", tmp_path / "x"),
+    ):
+        message = dse_run(*command).message
+        assert f"{model!r} is an architecture of the zoo, without weights" in message
+        assert f"dse zoo {model} --weights FOLDER --out {stem}.onnx" in message
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int4", "int32", "int64", "bool", "fp8_e4m3", "FP16", ""])

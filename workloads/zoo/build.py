@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from workloads.errors import WorkloadError
+from workloads.errors import WorkloadError, nearest
 from workloads.onnx.loader import load_onnx
 from workloads.workload import Program, Workload
-from workloads.zoo.catalogue import published
+from workloads.zoo.catalogue import LISTING, published, published_names
 from workloads.zoo.config import read_config
 from workloads.zoo.contexts import strata
 from workloads.zoo.families import family_of
@@ -196,6 +196,12 @@ def _config(source: Source) -> tuple[Mapping[str, Any], str]:
         config = read_config(source)
         path = Path(source)
         return config, path.name if path.is_dir() else path.parent.name or str(config["model_type"])
+    if "/" in source:
+        last = source.rstrip("/").rpartition("/")[2]
+        raise WorkloadError(
+            f"{source}: no such file or folder; give a config.json, the folder of a downloaded checkpoint, or a "
+            f"published name: {nearest(last, published_names(), LISTING)}"
+        )
     return published(source).config, source
 
 

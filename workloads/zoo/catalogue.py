@@ -13,6 +13,8 @@ from workloads.errors import WorkloadError, nearest
 
 __all__ = ["Published", "published", "published_names"]
 
+LISTING = "`dse zoo` lists them"
+
 _FOLDER = Path(__file__).parent / "published"
 
 
@@ -71,5 +73,5 @@ def published(name: str) -> Published:
     """
     known = _all()
     if name not in known:
-        raise WorkloadError(f"no published architecture {name!r}; {nearest(name, known)}")
+        raise WorkloadError(f"no published architecture {name!r}; {nearest(name, known, LISTING)}")
     return known[name]
