@@ -245,20 +245,21 @@ def case_tables(
         conventions: What counts include; default: those of each accelerator.
 
     Returns:
-        Rows of `counts.csv` (case, level, tensor) and of `summary.csv` (case). Energies in pJ.
+        Rows of `counts.csv` (case, level, tensor) and of `summary.csv` (case). Energies in pJ. A case that does not fit
+        has no counts, and a summary with infinite cycles and energy whose `bound` says what it needs where.
 
     Raises:
-        MappingError: A case is not valid, or does not fit.
+        MappingError: A case is not valid.
     """
     counts: list[dict[str, Any]] = []
     summary: list[dict[str, Any]] = []
     for case in cases:
         try:
             traffic = evaluate(case.operator, case.accelerator, case.mapping, conventions)
-            traffic.require_fit()
         except MappingError as error:
             raise MappingError(f"case {case.name}: {error}") from None
-        counts += _count_rows(case, traffic)
+        if traffic.fits[0]:
+            counts += _count_rows(case, traffic)
         summary.append(_summary_row(case, traffic))
     return counts, summary
 
@@ -284,7 +285,9 @@ def _count_rows(case: Case, traffic: Traffic) -> Iterable[dict[str, Any]]:
 
 
 def _summary_row(case: Case, traffic: Traffic) -> dict[str, Any]:
-    cycles, energy = int(traffic.cycles[0]), _picojoules(traffic.energy_j[0])
+    fits = bool(traffic.fits[0])
+    cycles = int(traffic.cycles[0]) if fits else math.inf
+    energy = _picojoules(traffic.energy_j[0]) if fits else math.inf
     return {
         "case": case.name,
         "architecture": case.accelerator.name,
@@ -292,12 +295,21 @@ def _summary_row(case: Case, traffic: Traffic) -> dict[str, Any]:
         "macs": traffic.macs,
         "compute_cycles": math.ceil(traffic.compute_cycles[0]),
         "cycles": cycles,
-        "bound": traffic.bounds[traffic.bound[0]],
-        "utilization": round(float(traffic.utilization[0]), 6),
+        "bound": traffic.bounds[traffic.bound[0]] if fits else _misfit(traffic),
+        "utilization": round(float(traffic.utilization[0]), 6) if fits else 0.0,
         "energy_pJ": energy,
         "edp_pJ_cycles": energy * cycles,
         "independent_check": "-",
     }
+
+
+def _misfit(traffic: Traffic) -> str:
+    """Say in one line what does not fit."""
+    try:
+        traffic.require_fit()
+    except MappingError as error:
+        return f"does not fit: {'; '.join(str(error).splitlines())}"
+    raise AssertionError("a mapping that fits has a bound")
 
 
 def _share(total: int, copies: int) -> int | float:

@@ -6,6 +6,7 @@ prices them.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from itertools import combinations, permutations, product
 from math import factorial
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels.mapping import MappingBatch, Slot, Structure, evaluate
+from hwmodels.mapping.cases import gemm_operator
 from hwmodels.mapping.problem import problem_on
-from hwmodels.spatial import Accelerator, Conventions
-from workloads.operator import Operator
+from hwmodels.spatial import ROLES, Accelerator, BufferLevel, Conventions, MeshAxis
+from workloads.operator import Operator, Tensor, axis
 
 Spread = tuple[tuple[tuple[str, str, int], ...], ...]
 """By level, (axis, dim, factor)."""
@@ -56,20 +58,20 @@ def _subsets(roles: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 def _spreads(operator: Operator, accelerator: Accelerator, rules: Conventions) -> Iterator[Spread]:
     problem = problem_on(operator, accelerator, rules)
-    axes = [(place, axis) for place, level in enumerate(accelerator.levels) for axis in level.mesh]
+    axes = [(place, mesh) for place, level in enumerate(accelerator.levels) for mesh in level.mesh]
     options = []
-    for _, axis in axes:
-        allowed = [dim for dim in problem.sizes if axis.allows(dim, problem.indexes(dim))]
+    for _, mesh in axes:
+        allowed = [dim for dim in problem.sizes if mesh.allows(dim, problem.indexes(dim))]
         factors = [[f for f in range(1, problem.sizes[dim] + 1) if problem.sizes[dim] % f == 0] for dim in allowed]
-        options.append([dict(zip(allowed, way, strict=True)) for way in product(*factors) if np.prod(way) <= axis.size])
+        options.append([dict(zip(allowed, way, strict=True)) for way in product(*factors) if np.prod(way) <= mesh.size])
     for chosen in product(*options):
-        used = {dim: 1 for dim in problem.sizes}
+        used = dict.fromkeys(problem.sizes, 1)
         for way in chosen:
             for dim, factor in way.items():
                 used[dim] *= factor
         if all(problem.sizes[dim] % count == 0 for dim, count in used.items()):
             yield tuple(
-                tuple((axis.name, dim, factor) for (at, axis), way in zip(axes, chosen, strict=True) if at == place
+                tuple((mesh.name, dim, factor) for (at, mesh), way in zip(axes, chosen, strict=True) if at == place
                       for dim, factor in way.items() if factor > 1)
                 for place in range(len(accelerator.levels))
             )  # fmt: skip
@@ -93,9 +95,9 @@ def _loops(
     inside = {dim: np.ones_like(count) for dim, count in trips[0].items()}
     slots, steps = [], []
     for place in reversed(range(len(trips))):
-        loops = [(axis, dim, np.int64(factor)) for axis, dim, factor in spread[place]]
-        for axis, dim, count in reversed([("", dim, trips[place][dim]) for dim in orders[place]] + loops):
-            slots.append(Slot(place, dim, axis))
+        loops = [(name, dim, np.int64(factor)) for name, dim, factor in spread[place]]
+        for name, dim, count in reversed([("", dim, trips[place][dim]) for dim in orders[place]] + loops):
+            slots.append(Slot(place, dim, name))
             steps.append(inside[dim])
             inside[dim] = inside[dim] * count
     return slots[::-1], steps[::-1]
@@ -110,3 +112,68 @@ def front(costs: NDArray[np.float64]) -> NDArray[np.float64]:
             kept.append(row)
             least = costs[row, 0]
     return costs[kept]
+
+
+def tiny(seed: int, rules: Conventions) -> tuple[Operator, Accelerator]:
+    """Draw an operator and an accelerator whose mappings can all be listed.
+
+    Matrix products, and convolutions with stride, dilation and padding; two to four levels with any capacities,
+    bandwidths and prices, and mesh axes that carry what they happen to carry.
+    """
+    draw = random.Random(seed)
+    depth = draw.choice([2, 2, 3, 3, 4])
+    operator = _product(draw) if draw.random() < 0.5 else _convolution(draw)
+    levels = []
+    for place in range(depth):
+        mesh: tuple[MeshAxis, ...] = ()
+        if place == depth - 1 or draw.random() < 0.3:
+            mesh = tuple(_axis(draw, name) for name in "XY"[: draw.choice([0, 1, 1, 2])])
+        price = [100e-12, 10e-12, 1e-12, 0.1e-12][place]
+        levels.append(
+            BufferLevel(
+                name=f"L{place}",
+                keeps=ROLES if place == 0 else tuple(role for role in ROLES if draw.random() < 0.75),
+                capacity_words=None if place == 0 else draw.choice([2, 4, 6, 8, 12, 20, 40, 100]),
+                word_bits=8,
+                read_words_per_cycle=draw.choice([None, 0.5, 1, 2]),
+                write_words_per_cycle=draw.choice([None, 0.5, 1, 2]),
+                read_j=price * draw.choice([0.5, 1, 2]),
+                write_j=price * draw.choice([0.5, 1, 2]),
+                mesh=mesh,
+                buffering=draw.choice(["double", "shadow", "serial"]),
+                shared_port=place == 0 and draw.random() < 0.5,
+                burst_bits=draw.choice([0, 16, 32]) if place == 0 else 0,
+            )
+        )
+    power = draw.choice([0.0, 1e-3])
+    return operator, Accelerator(name=f"tiny {seed}", levels=tuple(levels), mac_j=1e-12, static_w=power)
+
+
+def _axis(draw: random.Random, name: str) -> MeshAxis:
+    some = [tuple(role for role in ROLES if draw.random() < 0.8) for _ in range(2)]
+    forwards = ("I",) if draw.random() < 0.5 else ()
+    return MeshAxis(name=name, size=draw.choice([1, 2, 3, 4]), distinct=some[0], shared=some[1], forwards=forwards)
+
+
+def _product(draw: random.Random) -> Operator:
+    return gemm_operator("product", {"M": draw.choice([1, 2, 3, 4, 6]), "N": draw.choice([1, 2, 4, 5]),
+                                     "K": draw.choice([1, 2, 3, 4])})  # fmt: skip
+
+
+def _convolution(draw: random.Random) -> Operator:
+    sizes = {
+        "R": draw.choice([1, 2, 3]),
+        "P": draw.choice([2, 3, 4]),
+        "C": draw.choice([1, 2]),
+        "K": draw.choice([1, 2]),
+    }
+    stride, dilation, before = draw.choice([1, 1, 2, 3]), draw.choice([1, 1, 2]), draw.choice([0, 0, 1])
+    reach = stride * (sizes["P"] - 1) + dilation * (sizes["R"] - 1) + 1
+    extent = max(1, reach - before - draw.choice([0, 1])) if before else None
+    window = axis((stride, "P"), (dilation, "R"), offset=-before, extent=extent)
+    tensors = (
+        Tensor(name="I", axes=(axis("C"), window), bits=8),
+        Tensor(name="W", axes=(axis("K"), axis("C"), axis("R")), role="weight", bits=8),
+        Tensor(name="O", axes=(axis("K"), axis("P")), bits=8),
+    )
+    return Operator(name="conv", op_type="Conv", kind="conv", dims=sizes, inputs=tensors[:2], outputs=tensors[2:])

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
-from hwmodels.mapping.mapper.nests import Frame
-from hwmodels.mapping.pricing import element_words, usable_words
-from hwmodels.mapping.problem import Problem
-from hwmodels.spatial import REFERENCE, ROLES, Accelerator, Conventions
+import math
+from collections.abc import Iterator
 
-__all__ = ["nothing_fits"]
+import numpy as np
+
+from hwmodels.mapping.pricing import element_words, usable_words
+from hwmodels.mapping.problem import Operand, Problem
+from hwmodels.mapping.windows import piece_words
+from hwmodels.spatial import ROLES, Accelerator, BufferLevel, Conventions
+from workloads.errors import MappingError
+
+__all__ = ["nothing_fits", "require_room"]
+
+
+def require_room(problem: Problem, accelerator: Accelerator, rules: Conventions) -> None:
+    """Refuse an operator that the outermost level cannot hold.
+
+    Args:
+        problem: The operator.
+        accelerator: Where it has to fit.
+        rules: What a word is, and how much of a level is usable.
+
+    Raises:
+        MappingError: How much each tensor needs.
+    """
+    level = accelerator.levels[0]
+    needs = {
+        role: _elements(problem, problem.operands[role], rules) * float(words)
+        for role, words in zip(ROLES, element_words(problem, level, rules), strict=True)
+    }
+    faults = list(_faults(level, rules, needs, "the tensors need"))
+    if faults:
+        raise MappingError(f"{problem.name} does not fit {accelerator.name}: {'; '.join(faults)}; cut it into parts")
 
 
 def nothing_fits(problem: Problem, accelerator: Accelerator, rules: Conventions) -> str:
@@ -18,25 +45,12 @@ def nothing_fits(problem: Problem, accelerator: Accelerator, rules: Conventions)
         accelerator: Where it does not fit.
         rules: What a word is, and how much of a level is usable.
     """
-    faults = []
-    for place, level in enumerate(accelerator.levels):
-        whole = place == 0
-        needs = {
-            role: (float(used) if whole else 1.0) * float(words)
-            for role, used, words in zip(ROLES, _elements(problem), element_words(problem, level, rules), strict=True)
-            if role in level.keeps and (whole or (level.bypass is not None and role not in level.bypass))
-        }
-        room = usable_words(level, rules)
-        parts = ", ".join(f"{role} {words:,.6g}" for role, words in needs.items())
-        if sum(needs.values()) > room:
-            faults.append(
-                f"{level.name} has room for {room:,.6g} words, the smallest tiles need "
-                f"{sum(needs.values()):,.6g}: {parts}"
-            )
-        for role in level.partitions:
-            own = usable_words(level, rules, role)
-            if needs.get(role, 0.0) > own:
-                faults.append(f"{level.name} has room for {own:,.6g} words of {role}, it needs {needs[role]:,.6g}")
+    faults: list[str] = []
+    for level in accelerator.levels[1:]:
+        held = [role for role in level.keeps if level.bypass is not None and role not in level.bypass]
+        words = dict(zip(ROLES, map(float, element_words(problem, level, rules)), strict=True))
+        needs = {role: words[role] for role in ROLES if role in held}
+        faults += _faults(level, rules, needs, "the smallest tiles need")
     reason = "; ".join(faults) or "no tile of any level fits"
     return (
         f"{problem.name} does not fit {accelerator.name}: {reason}; give the level more capacity, or let tensors "
@@ -44,6 +58,22 @@ def nothing_fits(problem: Problem, accelerator: Accelerator, rules: Conventions)
     )
 
 
-def _elements(problem: Problem) -> list[int]:
-    frame = Frame(problem, Accelerator(name="", levels=(), mac_j=0.0), REFERENCE, ())
-    return [frame.used_elements(role) for role in range(len(ROLES))]
+def _elements(problem: Problem, operand: Operand, rules: Conventions) -> int:
+    """Count the elements of a tensor, as the cost model does."""
+    exact = rules.exact_windows or operand.role != "I"
+    words = math.prod(problem.sizes[dim] for dim in operand.dims)
+    for window in operand.windows:
+        sizes = [np.full(1, problem.sizes[dim], dtype=np.int64) for dim in window.dims]
+        words *= int(np.ravel(piece_words(window, sizes, exact))[0])
+    return words
+
+
+def _faults(level: BufferLevel, rules: Conventions, needs: dict[str, float], who: str) -> Iterator[str]:
+    total, room = sum(needs.values()), usable_words(level, rules)
+    parts = ", ".join(f"{role} {words:,.6g}" for role, words in needs.items())
+    if total > room:
+        yield f"{level.name} has room for {room:,.6g} words, {who} {total:,.6g}: {parts}"
+    for role in level.partitions:
+        own = usable_words(level, rules, role)
+        if needs.get(role, 0.0) > own:
+            yield f"{level.name} has room for {own:,.6g} words of {role}, it needs {needs[role]:,.6g}"

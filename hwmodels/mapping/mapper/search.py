@@ -16,7 +16,7 @@ import numpy as np
 
 from hwmodels.mapping.mapper.branch import solve
 from hwmodels.mapping.mapper.edges import Edges, with_edge_tiles
-from hwmodels.mapping.mapper.faults import nothing_fits
+from hwmodels.mapping.mapper.faults import nothing_fits, require_room
 from hwmodels.mapping.mapper.goals import Found, Goal, Objective
 from hwmodels.mapping.mapper.leaves import Race
 from hwmodels.mapping.mapper.patterns import Pattern, patterns
@@ -76,6 +76,7 @@ def search(
     rules = accelerator.conventions if conventions is None else conventions
     problem = problem_on(operator, accelerator, rules)
     _require_searchable(problem, accelerator, objective, factors)
+    require_room(problem, accelerator, rules)
     choices = spatial_choices(problem, accelerator, rules, relaxed)
     every = list(patterns(problem, accelerator, rules, choices, relaxed))
     race = Race(Found(Goal(objective)), budget)

@@ -1,0 +1,278 @@
+"""The mapper against every mapping of tiny operators, against published bests, and on what it must say."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwmodels.mapping import REFERENCE, SILICON, Accelerator, Conventions, MeshAxis, evaluate, parse_mapping, search
+from hwmodels.mapping.cases import conv_operator, gemm_operator, read_architectures
+from hwmodels.mapping.mapper.memo import Memo
+from hwmodels.spatial import ROLES, BufferLevel
+from tests.hwmodels import brute_force
+from workloads.errors import MappingError
+from workloads.operator import Operator
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "reference" / "mapping"
+ARCHITECTURES = read_architectures(GOLDEN / "architectures.yaml")
+
+GEMMS = {
+    "bert_qkvo": (512, 768, 768),
+    "bert_ffn1": (512, 3072, 768),
+    "bert_ffn2": (512, 768, 3072),
+    "bert_qk": (512, 512, 64),
+    "bert_av": (512, 64, 512),
+}
+CONVS = {
+    "rn50_conv1": ((7, 7, 112, 112, 3, 64, 1), 2),
+    "rn50_c2_3x3": ((3, 3, 56, 56, 64, 64, 1), 1),
+    "rn50_c2_1x1_256_64": ((1, 1, 56, 56, 256, 64, 1), 1),
+    "rn50_c5_3x3": ((3, 3, 7, 7, 512, 512, 1), 1),
+}
+
+ONE_OPTION = {
+    "bits": replace(REFERENCE, name="bits", bit_true=True),
+    "buffers": replace(REFERENCE, name="buffers", device_buffering=True),
+    "bus": replace(REFERENCE, name="bus", shared_ports=True),
+    "fill and drain": replace(REFERENCE, name="fill and drain", fill_drain=True),
+    "bursts": replace(REFERENCE, name="bursts", bursts=True),
+    "sets": replace(REFERENCE, name="sets", exact_windows=True),
+    "forwarding": replace(REFERENCE, name="forwarding", exact_windows=True, forwarding=True),
+}
+
+
+def layer(name: str) -> Operator:
+    if name in GEMMS:
+        return gemm_operator(name, dict(zip("MNK", GEMMS[name], strict=True)))
+    bounds, stride = CONVS[name]
+    return conv_operator(name, dict(zip("RSPQCKN", bounds, strict=True)), stride)
+
+
+def wired(name: str) -> Accelerator:
+    """Give an architecture with the mesh rules of the reference's README."""
+    rules = {
+        "gemmini_ws": {
+            "X": MeshAxis(name="X", size=16, distinct=("W", "O"), shared=("I",)),
+            "Y": MeshAxis(name="Y", size=16, distinct=("W", "I"), shared=("O",)),
+        }
+    }
+    return ARCHITECTURES[name].wired(rules.get(name, {}))
+
+
+@pytest.mark.parametrize("rules", [REFERENCE, SILICON, *ONE_OPTION.values()], ids=lambda rules: rules.name)
+def test_no_mapping_of_a_tiny_operator_is_better(rules: Conventions) -> None:
+    """All bypass patterns, spatial loops, tiles and permutations; what is proven is exactly the best of them."""
+    checked = proven = 0
+    for seed in range(1000):
+        operator, accelerator = brute_force.tiny(seed, rules)
+        if brute_force.structures(operator, accelerator, rules) > 250:
+            continue
+        costs = brute_force.every_cost(operator, accelerator, rules)
+        checked += 1
+        proven += check_against(costs, operator, accelerator, rules)
+        if checked == 8:
+            break
+    assert proven > 3 * checked
+
+
+def check_against(costs: np.ndarray, operator: Operator, accelerator: Accelerator, rules: Conventions) -> int:
+    """Compare searches with a list of costs; give how many of them were proven."""
+    proven = 0
+    products = {"edp": costs.prod(axis=1), "energy": costs[:, 0], "latency": costs[:, 1]}
+    for objective, values in products.items():
+        found = search(operator, accelerator, objective, conventions=rules)  # type: ignore[arg-type]
+        best = values[np.isfinite(values)].min()
+        assert found.value >= best * (1 - 1e-9), "not a mapping that there is"
+        assert found.lower_bound <= best * (1 + 1e-9), (accelerator.name, objective)
+        if found.gap == 0.0:
+            assert found.value == pytest.approx(best, rel=1e-9), (accelerator.name, objective)
+            proven += 1
+    front = search(operator, accelerator, "pareto", conventions=rules)
+    if front.gap == 0.0:
+        pairs = [[point.cost.energy_j[0], point.cost.cycles[0]] for point in front.points]
+        assert np.allclose(pairs, brute_force.front(costs), rtol=1e-9), accelerator.name
+        proven += 1
+    return proven
+
+
+def published() -> list[dict[str, str]]:
+    with (GOLDEN / "best_found.csv").open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["edp_pJ_cycles"]]
+
+
+FAST = [(name, layer) for name in ("gemmini_ws", "textbook2", "eyeriss168") for layer in (*GEMMS, *CONVS)
+        if (name, layer) not in {("eyeriss168", "rn50_conv1"), ("eyeriss168", "rn50_c2_3x3")}]  # fmt: skip
+
+
+@pytest.mark.parametrize(("architecture", "name"), FAST)
+def test_never_worse_than_a_published_best(architecture: str, name: str) -> None:
+    """Rows counted exactly as here: not worse. Rows of models that differ a little: within 3 % of them or better."""
+    rows = [row for row in published() if (row["architecture"], row["layer"]) == (architecture, name)]
+    if not rows:
+        pytest.skip("nobody published a mapping of this layer there")
+    found = search(layer(name), wired(architecture), "edp")
+    assert found.gap == 0.0
+    cost = found.cost.energy_j[0] * 1e12 * found.cost.cycles[0]
+    for row in rows:
+        exact = row["model_note"] == "as README" or row["model_note"].endswith("exactly as defined in README")
+        assert cost <= float(row["edp_pJ_cycles"]) * (1 + 1e-5 if exact else 1.03), row
+
+
+def test_with_the_levels_and_unrolling_of_the_enumeration_its_optimum_is_found() -> None:
+    """`exhaustive-numpy` keeps every tensor at every level: with no bypass the same optimum, to the last digit."""
+    device = wired("gemmini_ws")
+    device = replace(device, levels=tuple(replace(level, bypass=()) for level in device.levels))
+    rows = {row["layer"]: row for row in published() if row["peer"].startswith("exhaustive-numpy")}
+    assert sorted(rows) == ["bert_ffn1", "bert_qk", "bert_qkvo"]
+    for name, row in rows.items():
+        found = search(layer(name), device, "edp")
+        assert found.cost.cycles[0] == int(row["cycles"])
+        assert round(found.cost.energy_j[0] * 1e12, 1) == float(row["energy_pJ"])
+        assert found.gap == 0.0
+
+
+def test_looser_spatial_rules_promise_a_stem_that_cannot_be_built() -> None:
+    stem, device = layer("rn50_conv1"), wired("gemmini_ws")
+    built, promised = search(stem, device), search(stem, device, relaxed=True)
+    assert "relaxed" in str(promised.space)
+    assert "wired" in str(built.space)
+    assert promised.value < 0.5 * built.value
+    with pytest.raises(MappingError, match="cannot unroll"):
+        evaluate(stem, device, promised.mapping)
+
+
+def test_a_result_prints_as_a_loop_nest_that_parses_back() -> None:
+    found = search(layer("bert_qk"), wired("gemmini_ws"))
+    assert parse_mapping(str(found)) == found.mapping
+    again = evaluate(found.operator, found.accelerator, parse_mapping(str(found)))
+    assert again.energy_j[0] == found.cost.energy_j[0]
+
+
+def test_the_front_ends_at_the_single_objectives_and_holds_the_best_product() -> None:
+    device, operator = wired("gemmini_ws"), layer("bert_qkvo")
+    device = replace(device, levels=(replace(device.levels[0], read_words_per_cycle=1.0), *device.levels[1:]))
+    front = search(operator, device, "pareto")
+    costs = [(point.cost.energy_j[0], point.cost.cycles[0]) for point in front.points]
+    assert len(costs) > 1
+    assert costs == sorted(costs, key=lambda pair: pair[1])
+    assert min(energy for energy, _ in costs) == pytest.approx(search(operator, device, "energy").value, rel=1e-12)
+    assert min(cycles for _, cycles in costs) == search(operator, device, "latency").value
+    least = min(energy * cycles for energy, cycles in costs)
+    assert least == pytest.approx(search(operator, device, "edp").value, rel=1e-12)
+
+
+def test_a_proof_names_its_space() -> None:
+    found = search(layer("bert_av"), wired("gemmini_ws"))
+    assert str(found.space) == (
+        "perfect factors, all orders, 16 bypass patterns, 25 spatial vectors (wired: what each mesh axis can carry), "
+        "reference conventions"
+    )
+    assert found.candidates > 1000
+
+
+# --- edge tiles -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [(197, 64, 197), (49, 64, 7), (49, 49, 64), (511, 511, 64)])
+def test_dims_that_do_not_divide_do_not_collapse_utilization(sizes: tuple[int, int, int]) -> None:
+    """On 16 x 16 instances the array takes ceil(N / 16) x ceil(K / 16) steps for each row of inputs, no more."""
+    operator, device = gemm_operator("edge", dict(zip("MNK", sizes, strict=True))), wired("gemmini_ws")
+    perfect = search(operator, device)
+    found = search(operator, device, factors="imperfect")
+    most = sizes[1] * sizes[2] / (-(-sizes[1] // 16) * -(-sizes[2] // 16) * 256)
+    assert found.cost.utilization[0] >= 0.97 * most
+    assert 0.0 <= found.gap < 0.5
+    assert found.value <= perfect.value
+    assert evaluate(operator, device, found.mapping).cycles[0] == found.cost.cycles[0]
+
+
+def test_edge_tiles_are_never_worse_than_perfect_factors() -> None:
+    device = wired("gemmini_ws")
+    for sizes in ((512, 768, 768), (96, 96, 96)):
+        operator = gemm_operator("even", dict(zip("MNK", sizes, strict=True)))
+        assert search(operator, device, factors="imperfect").value <= search(operator, device).value
+
+
+# --- faults ---------------------------------------------------------------------------------------------------
+
+
+def toy(**buffer: object) -> Accelerator:
+    dram = BufferLevel(name="DRAM", keeps=ROLES, capacity_words=None, word_bits=8, read_j=1.0, write_j=1.0)
+    level = BufferLevel(name="Buffer", keeps=ROLES, capacity_words=12, word_bits=8)
+    return Accelerator(name="toy", levels=(dram, replace(level, **buffer)), mac_j=0.0, conventions=REFERENCE)  # type: ignore[arg-type]
+
+
+def test_what_does_not_fit_names_tensor_level_and_need() -> None:
+    operator = gemm_operator("g", {"M": 4, "N": 4, "K": 4})
+    with pytest.raises(MappingError, match="Buffer has room for 2 words, the smallest tiles need 3: W 1, I 1, O 1"):
+        search(operator, toy(capacity_words=2, bypass=()))
+    assert search(operator, toy(capacity_words=2)).cost.fits[0]
+    with pytest.raises(MappingError, match="Buffer has room for 0 words of O, it needs 1"):
+        search(operator, toy(partitions={"O": 0}, bypass=()))
+    small = replace(toy().levels[0], capacity_words=47)
+    with pytest.raises(MappingError, match="DRAM has room for 47 words, the tensors need 48: W 16, I 16, O 16"):
+        search(operator, replace(toy(), levels=(small, toy().levels[1])))
+
+
+def test_unknown_wishes_are_refused() -> None:
+    operator = gemm_operator("g", {"M": 4, "N": 4, "K": 4})
+    with pytest.raises(MappingError, match="objective 'speed' is unknown; give edp, energy, latency or pareto"):
+        search(operator, toy(), "speed")  # type: ignore[arg-type]
+    with pytest.raises(MappingError, match="factors 'any' is unknown; give perfect or imperfect"):
+        search(operator, toy(), factors="any")  # type: ignore[arg-type]
+    with pytest.raises(MappingError, match="has one level"):
+        search(operator, replace(toy(), levels=toy().levels[:1]))
+
+
+def test_a_budget_that_runs_out_is_a_stated_gap() -> None:
+    operator, device = layer("bert_qk"), replace(wired("gemmini_ws"), conventions=SILICON)
+    found, hurried = search(operator, device), search(operator, device, budget=1)
+    assert found.gap == 0.0
+    assert hurried.value >= found.value
+    assert hurried.lower_bound <= found.value
+
+
+# --- memo -----------------------------------------------------------------------------------------------------
+
+
+def test_a_search_is_done_once_in_memory_and_on_disk(tmp_path: Path) -> None:
+    operator, device = layer("bert_qk"), wired("gemmini_ws")
+    first = Memo(tmp_path)
+    found = first.search(operator, device)
+    assert first.search(replace(operator, name="another layer of the same shape"), device) is found
+    assert first.hits == 1
+    later = Memo(tmp_path)
+    again = later.search(operator, device)
+    assert later.hits == 1
+    assert again.mapping == found.mapping
+    assert (again.value, again.gap, again.candidates) == (found.value, found.gap, found.candidates)
+    assert again.cost.energy_j[0] == found.cost.energy_j[0]
+
+
+def test_another_accelerator_or_objective_is_another_search(tmp_path: Path) -> None:
+    operator, device = layer("bert_qk"), wired("gemmini_ws")
+    memo = Memo(tmp_path)
+    memo.search(operator, device)
+    memo.search(operator, device, "latency")
+    memo.search(operator, replace(device, mac_j=device.mac_j * 2))
+    memo.search(operator, device, conventions=SILICON)
+    assert memo.hits == 0
+    assert len(list(tmp_path.glob("*.json"))) == 4
+
+
+def test_a_file_that_is_not_whole_or_not_true_is_searched_again(tmp_path: Path) -> None:
+    operator, device = layer("bert_qk"), wired("gemmini_ws")
+    found = Memo(tmp_path).search(operator, device)
+    (path,) = tmp_path.glob("*.json")
+    text = path.read_text()
+    for damage in (text[: len(text) // 2], text.replace(str(found.value), str(found.value / 2)), "[]"):
+        path.write_text(damage)
+        memo = Memo(tmp_path)
+        assert memo.search(operator, device).value == found.value
+        assert memo.hits == 0
+        assert json.loads(path.read_text())["value"] == found.value
