@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dse.cli import INTERRUPTED, interrupted
 from dse.cli.compressing import compress
 from dse.cli.devices import devices
 from dse.cli.mapping import map_command
@@ -18,10 +19,9 @@ from dse.cli.sweeping import sweep
 from dse.cli.trending import trends
 from dse.cli.zoo import zoo
 
-__all__ = ["app", "main"]
+__all__ = ["app", "run_command"]
 
 USAGE_ERROR = 2
-INTERRUPTED = 130
 BROKEN_PIPE = 1  # as Typer and Rich have it
 
 app = typer.Typer(
@@ -64,19 +64,12 @@ app.command("trends")(trends)
 app.command("zoo")(zoo)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the `dse` command and leave with its exit status.
+def run_command(arguments: Sequence[str] | None) -> int:
+    """Run the command and give its exit status; `dse.cli.main` says which there are.
 
     Args:
-        arguments: What follows `dse`; default: those of the process.
-
-    Raises:
-        SystemExit: Always. 0: done; 2: the input or an option cannot be used; 130: interrupted.
+        arguments: What follows `dse`; None: those of the process.
     """
-    raise SystemExit(_run(arguments))
-
-
-def _run(arguments: Sequence[str] | None) -> int:
     from workloads.errors import DseError
 
     try:
@@ -88,8 +81,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _quiet_pipe()
     except OSError as error:
         return _fail(_file_message(error))
-    except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
+    except typer.Abort:
+        return interrupted()
     except Exception as error:
         # Typer carries Click's exceptions under its own names, which moved between releases: known by what they can do.
         if not hasattr(error, "format_message"):
@@ -97,18 +90,13 @@ def _run(arguments: Sequence[str] | None) -> int:
         message = _usage_message(error)
         return _fail(message) if message else USAGE_ERROR  # no message: the help was shown instead
     if outcome == INTERRUPTED:
-        return _interrupted()
+        return interrupted()
     return outcome if isinstance(outcome, int) else 0
 
 
 def _fail(message: str) -> int:
     print(f"error: {message}", file=sys.stderr)
     return USAGE_ERROR
-
-
-def _interrupted() -> int:
-    print("interrupted", file=sys.stderr)
-    return INTERRUPTED
 
 
 def _quiet_pipe() -> int:

@@ -86,6 +86,24 @@ def _heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.parametrize("library", ["numpy", "typer", "hwmodels", "dse.cli.sweeping"])
+def test_an_interrupt_while_the_command_still_loads_leaves_no_traceback(library: str) -> None:
+    code = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {library!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+{START}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, "devices"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 def test_an_interrupt_of_the_real_process_leaves_no_traceback(tmp_path: Path) -> None:
     config = tmp_path / "long.toml"
     config.write_text(
