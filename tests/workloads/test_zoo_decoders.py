@@ -41,6 +41,8 @@ _LONG = {
     "rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0 + index / 8 for index in range(8)],
     "long_factor": [2.0 + index for index in range(8)], "original_max_position_embeddings": 16,
 }  # fmt: skip
+_GEMMA3 = {**_LLAMA, "head_dim": 32, "sliding_window": 5, "query_pre_attn_scalar": 24}
+_GPT_OSS = {**_LLAMA, "head_dim": 16, "num_local_experts": 6, "num_experts_per_tok": 2, "sliding_window": 5}
 _MOE = {"moe_intermediate_size": 40, "num_experts": 8, "num_experts_per_tok": 3}
 _GPT2 = {"n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": VOCABULARY, "n_positions": 64, "bos_token_id": 0, "eos_token_id": 0}  # fmt: skip  # noqa: E501
 _OPT = {**_ONE_GROUP, "ffn_dim": 96}
@@ -75,9 +77,30 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt-neox": ("gpt_neox", dict(_NEOX)),
     "gpt-neox-in-series": ("gpt_neox", {**_NEOX, "use_parallel_residual": False, "rotary_pct": 1.0}),
     "phi": ("phi", dict(_NEOX)),
+    "phi-tied": ("phi", {**_NEOX, "tie_word_embeddings": True}),
     "falcon-7b-like": ("falcon", dict(_ONE_GROUP)),
     "falcon-40b-like": ("falcon", {**_ONE_GROUP, "new_decoder_architecture": True, "num_kv_heads": 2, "bias": True}),
     "bloom": ("bloom", {"hidden_size": 60, "n_layer": 2, "n_head": 6, "vocab_size": VOCABULARY}),
+    "cohere": ("cohere", {**_LLAMA, "use_qk_norm": True, "attention_bias": True, "logit_scale": 0.25}),
+    "cohere-plain": ("cohere", {**_LLAMA, "tie_word_embeddings": False}),
+    "gemma3": ("gemma3_text", {**_GEMMA3, "layer_types": ["sliding_attention", "full_attention"]}),
+    "gemma3-capped": (
+        "gemma3_text",
+        {**_GEMMA3, "final_logit_softcapping": 3.0, "attn_logit_softcapping": 2.0, "attention_bias": True},
+    ),
+    "gptj": ("gptj", {**_GPT2, "rotary_dim": 8}),
+    "gptj-whole-heads": ("gptj", {**_GPT2, "rotary_dim": 16, "n_inner": 72, "tie_word_embeddings": True}),
+    "gpt-oss": ("gpt_oss", dict(_GPT_OSS)),
+    "gpt-oss-limited": (
+        "gpt_oss", {**_GPT_OSS, "swiglu_limit": 0.02, "num_key_value_heads": 4, "tie_word_embeddings": True},
+    ),
+    "olmo": ("olmo", {**_LLAMA, "clip_qkv": 0.05}),
+    "olmo-biased": ("olmo", {**_LLAMA, "attention_bias": True, "tie_word_embeddings": True}),
+    "olmo2": ("olmo2", {**_LLAMA, "attention_bias": True}),
+    "stablelm": ("stablelm", {**_LLAMA, "use_qkv_bias": True, "partial_rotary_factor": 0.5}),
+    "stablelm-2-12b-like": ("stablelm", {**_LLAMA, "qk_layernorm": True, "use_parallel_residual": True}),
+    "starcoder2": ("starcoder2", {**_LLAMA, "sliding_window": 5}),
+    "starcoder2-plain": ("starcoder2", {**_LLAMA, "use_bias": False, "tie_word_embeddings": False}),
     "deepseek-v2-lite-like": ("deepseek_v2", {**_MLA, "q_lora_rank": None}),
     "deepseek-v2": ("deepseek_v2", {**_MLA, **_GROUPED, "topk_method": "group_limited_greedy", "rope_parameters": _DEEP_YARN}),  # noqa: E501
     "deepseek-v3": ("deepseek_v3", {**_MLA, **_GROUPED, "norm_topk_prob": True}),

@@ -1,9 +1,11 @@
-"""Text encoders of the BERT kind: BERT, RoBERTa, DistilBERT, ALBERT, ELECTRA.
+"""Text encoders of the BERT kind: BERT, RoBERTa, DistilBERT, ALBERT, ELECTRA, MPNet.
 
-They share one post-norm layer and differ in names, embeddings and heads; ALBERT runs one stored layer many times.
+They share one post-norm layer and differ in names, embeddings and heads; ALBERT runs one stored layer many times,
+and MPNet adds a bias by distance to the scores.
 
 Sources: Devlin et al. 2019, arXiv 1810.04805; Liu et al. 2019, arXiv 1907.11692; Sanh et al. 2019, arXiv 1910.01108;
-Lan et al. 2020, arXiv 1909.11942; Clark et al. 2020, arXiv 2003.10555; parameter names: transformers 5.
+Lan et al. 2020, arXiv 1909.11942; Clark et al. 2020, arXiv 2003.10555; Song et al. 2020, arXiv 2004.09297 (MPNet);
+parameter names: transformers 5.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from workloads.zoo.layers import (
     split_keys,
 )
 from workloads.zoo.phase import Phase
+from workloads.zoo.t5 import buckets
 
 __all__ = ["MODEL_TYPES", "Bert", "read", "write"]
 
@@ -82,10 +85,16 @@ _NAMES = {
         attention_norm="attention.LayerNorm", up="ffn", down="ffn_output", output_norm="full_layer_layer_norm",
         widen="encoder.embedding_hidden_mapping_in", pooler="pooler",
     ),
+    "mpnet": _Names(
+        body="mpnet", query="attention.attn.q", key="attention.attn.k", value="attention.attn.v",
+        out="attention.attn.o", attention_norm="attention.LayerNorm", pooler="pooler.dense",
+    ),
 }  # fmt: skip
 MODEL_TYPES = tuple(_NAMES)
 _COUNTING = ("roberta", "xlm-roberta", "camembert")
-"""Kinds whose positions count the tokens that are not padding, from the padding token's number on."""
+"""Kinds whose positions count the tokens that are not padding, from the padding token's number on; so does MPNet, whose
+padding is always token 1."""
+_BUCKETS, _FARTHEST = 32, 128  # of MPNet's distances (transformers 5, MPNetEncoder: fixed there)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +145,12 @@ def read(values: Mapping[str, Any]) -> Bert:
     count = "n_heads" if brief else "num_attention_heads"
     heads = c.heads(count)
     wide = _NAMES[kind].widen != ""
-    padding = c.whole("pad_token_id", 1) if kind in _COUNTING else None
+    padding = c.whole("pad_token_id", 1) if kind in _COUNTING else 1 if kind == "mpnet" else None
     positions = c.int("max_position_embeddings", 512)
     if padding is not None and positions < padding + 2:
         raise c.fault("max_position_embeddings", f"leaves no position: the first {padding + 1} are never used")
+    if kind == "mpnet" and c.int("relative_attention_num_buckets", _BUCKETS) != _BUCKETS:
+        raise c.fault("relative_attention_num_buckets", f"is not {_BUCKETS}, the only number that the model works with")
     return Bert(
         kind=kind,
         layers=_layers(c, kind),
@@ -149,7 +160,7 @@ def read(values: Mapping[str, Any]) -> Bert:
         inner=c.int("hidden_dim" if brief else "intermediate_size"),
         vocabulary=c.int("vocab_size"),
         positions=positions,
-        types=0 if brief else c.int("type_vocab_size", 2),
+        types=0 if brief or kind == "mpnet" else c.int("type_vocab_size", 2),
         padding=padding,
         eps=1e-12 if brief else c.positive("layer_norm_eps", 1e-12),
         act=c.activation("activation" if brief else "hidden_act", "gelu_new" if kind == "albert" else "gelu"),
@@ -183,6 +194,8 @@ def write(g: GraphWriter, model: Bert, phase: Phase) -> None:
     pooled = ""
     with nullcontext() if model.head == "Model" else g.scope(names.body):
         x = _embedded(g, model, ids, types)
+        if model.kind == "mpnet":
+            mask = g.node("Add", mask, _by_distance(g, model, ids))
         for layer in model.layers:
             with g.scope(layer):
                 x = _layer(g, model, names, x, mask)
@@ -224,6 +237,18 @@ def _positions(g: GraphWriter, model: Bert, ids: str) -> str:
     real = g.node("Cast", g.node("Not", g.node("Equal", ids, padding)), to=7)  # INT64
     counted = g.node("Mul", g.node("CumSum", real, g.constant(1)), real)
     return embedding(g, g.node("Add", counted, padding), "position_embeddings", model.positions, model.embedded)
+
+
+def _by_distance(g: GraphWriter, model: Bert, ids: str) -> str:
+    """Give a stored bias per head and bucket of distances, [h, l, l]."""
+    length = g.node("Squeeze", g.node("Shape", ids, start=1, end=2))
+    index = g.node("Range", g.constant(0), length, g.constant(1))
+    distance = g.node("Sub", index, g.node("Unsqueeze", index, g.constant([-1])))
+    near = g.node("Clip", distance, g.constant(-_FARTHEST), g.constant(_FARTHEST))
+    table = g.constant(buckets(_BUCKETS, _FARTHEST, both_sides=True))
+    bucket = g.node("Gather", table, g.node("Add", near, g.constant(_FARTHEST)))
+    bias = embedding(g, bucket, "encoder.relative_attention_bias", _BUCKETS, model.heads.count)
+    return g.node("Transpose", bias, perm=[2, 0, 1])
 
 
 def _layer(g: GraphWriter, model: Bert, names: _Names, x: str, mask: str) -> str:

@@ -1,7 +1,7 @@
 """What stands on top of a text encoder of the BERT kind, by the name that `architectures` of a config.json gives.
 
 Source of the heads and of their parameter names: transformers 5, BertFor..., RobertaFor..., DistilBertFor...,
-AlbertFor..., ElectraFor...
+AlbertFor..., ElectraFor..., MPNetFor...
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ _LANGUAGE = {
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     "camembert": _ROBERTA,
+    "mpnet": _ROBERTA,
     "distilbert": _Language("vocab_transform", "vocab_layer_norm", "vocab_projector", "vocab_projector.bias"),
     "albert": _Language(
         "predictions.dense", "predictions.LayerNorm", "predictions.decoder", "predictions.bias"

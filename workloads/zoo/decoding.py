@@ -9,7 +9,7 @@ from workloads.zoo.graph import TOTAL, GraphWriter
 from workloads.zoo.layers import Heads, attend, causal_mask, linear, merge_heads, split_heads
 from workloads.zoo.phase import Cache, Phase
 
-__all__ = ["Tokens", "begin", "logits", "packed_projections", "self_attention"]
+__all__ = ["Tokens", "begin", "counted", "logits", "packed_projections", "self_attention"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,10 @@ def begin(
         at = g.input("position", ("batch",), "int64")
         return Tokens(ids, g.node("Unsqueeze", at, g.constant([1])), Cache(g, phase, at), {})
     masks = {window: causal_mask(g, ids, window=window) for window in dict.fromkeys(windows)}
-    return Tokens(ids, _counted(g, ids), Cache(g, phase), masks)
+    return Tokens(ids, counted(g, ids), Cache(g, phase), masks)
 
 
-def _counted(g: GraphWriter, ids: str) -> str:
+def counted(g: GraphWriter, ids: str) -> str:
     """Give 0 .. l - 1 for every sequence, [b, l]."""
     shape = g.node("Shape", ids)
     length = g.node("Squeeze", g.node("Shape", ids, start=1, end=2))
@@ -100,6 +100,7 @@ def self_attention(
     window: int | None = None,
     cap: float | None = None,
     bias: str = "",
+    sinks: str = "",
 ) -> str:
     """Keep the new keys and values, and attend to all that are kept: [b, l, h * d].
 
@@ -115,6 +116,7 @@ def self_attention(
         window: Tokens that a token sees; None: all before it.
         cap: Soft bound of the scores.
         bias: Added to the scores beside the mask (it broadcasts): positions that are told by distance.
+        sinks: Per head, a score for no value: [h].
     """
     keys = tokens.cache.keys(layer, k, heads.groups, heads.width, window)
     values = tokens.cache.values(layer, v, heads.groups, heads.width, window)
@@ -123,18 +125,23 @@ def self_attention(
         mask = g.node("Add", mask, bias) if mask else bias
     factor = heads.width**-0.5 if scale is None else scale
     if tokens.cache.phase.decoding:
-        return _attend_once(g, q, keys, values, heads, factor, mask, cap)
-    mixed = attend(g, split_heads(g, q, heads), keys, values, heads, scale=factor, mask=mask, cap=cap)
+        return _attend_once(g, q, keys, values, heads, factor, mask, cap, sinks)
+    if sinks:
+        by_head = [heads.count, 1, 1] if heads.shared == 1 else [heads.groups, heads.shared, 1, 1]
+        sinks = g.node("Reshape", sinks, g.constant(by_head))
+    mixed = attend(g, split_heads(g, q, heads), keys, values, heads, scale=factor, mask=mask, cap=cap, sink=sinks)
     return merge_heads(g, mixed, heads)
 
 
 def _attend_once(
-    g: GraphWriter, q: str, keys: str, values: str, heads: Heads, scale: float, mask: str, cap: float | None
+    g: GraphWriter, q: str, keys: str, values: str, heads: Heads, scale: float, mask: str, cap: float | None, sinks: str
 ) -> str:
     """Attend with one token: the queries that share a key are the rows of one product, and nothing is transposed."""
     rows = g.node("Reshape", q, g.constant([0, heads.groups, heads.shared, heads.width]))
     alike = Heads(heads.groups, heads.groups, heads.width, heads.out)
-    mixed = attend(g, rows, keys, values, alike, scale=scale, mask=mask, cap=cap)
+    if sinks:
+        sinks = g.node("Reshape", sinks, g.constant([heads.groups, heads.shared, 1]))
+    mixed = attend(g, rows, keys, values, alike, scale=scale, mask=mask, cap=cap, sink=sinks)
     return g.node("Reshape", mixed, g.constant([0, 1, heads.count * heads.out]))
 
 
@@ -159,11 +166,12 @@ def logits(
         width: Of the hidden state.
         table: Whole name of the embedding table, where it is the output matrix too.
         name: Of the output matrix, where it is one of its own.
-        bias: Whether that one has a bias.
+        bias: Add a stored vector, whichever matrix it is.
     """
     if phase.logits == "last" and not phase.decoding:
         x = g.node("Gather", x, g.constant([-1]), axis=1)
     if not table:
         return linear(g, x, name, width, vocabulary, bias=bias)
     matrix = g.parameter(table, (vocabulary, width), absolute=True)
-    return g.node("MatMul", x, g.node("Transpose", matrix, perm=[1, 0]))
+    scores = g.node("MatMul", x, g.node("Transpose", matrix, perm=[1, 0]))
+    return g.node("Add", scores, g.parameter(f"{name}.bias", (vocabulary,), fill=0.0)) if bias else scores

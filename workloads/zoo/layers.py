@@ -194,6 +194,7 @@ def attend(
     scale: float | None = None,
     mask: str = "",
     cap: float | None = None,
+    sink: str = "",
 ) -> str:
     """Scaled dot-product attention. Source: Vaswani et al. 2017, arXiv 1706.03762, equation 1.
 
@@ -206,6 +207,7 @@ def attend(
         scale: Factor of the scores; None: none.
         mask: Added to the scores [b, h, l, t]; it broadcasts. Where heads share keys it has one axis more.
         cap: Soft bound of the scores.
+        sink: A score that every row has beside those of its keys, for no value; it broadcasts to [b, h, l, 1].
 
     Returns:
         [b, h, l, d], or [b, kv, g, l, d] where heads share keys.
@@ -218,7 +220,20 @@ def attend(
     scores = softcap(g, g.node("MatMul", q, k), cap)
     if mask:
         scores = g.node("Add", scores, mask)
+    if sink:
+        return g.node("MatMul", _softmax_with_sink(g, scores, sink), v)
     return g.node("MatMul", g.node("Softmax", scores, axis=-1), v)
+
+
+def _softmax_with_sink(g: GraphWriter, scores: str, sink: str) -> str:
+    """Give the softmax over the scores and a sink, less the sink's share.
+
+    Source: OpenAI 2025, gpt-oss model card, arXiv 2508.10925, section 2.1 (a learned bias in the denominator).
+    """
+    shape = g.node("Concat", g.node("Shape", scores, end=-1), g.constant([1]), axis=0)
+    whole = g.node("Concat", scores, g.node("Expand", sink, shape), axis=-1)
+    shares = g.node("Softmax", whole, axis=-1)
+    return g.node("Slice", shares, g.constant([0]), g.constant([-1]), g.constant([-1]))
 
 
 def causal_mask(g: GraphWriter, ids: str, *, window: int | None = None) -> str:

@@ -6,14 +6,16 @@ import math
 
 from workloads.zoo.config import Config
 
-__all__ = ["WIDEST_HEAD", "rope_frequencies", "yarn_scale"]
+__all__ = ["WIDEST_HEAD", "local_frequencies", "rope_frequencies", "yarn_scale"]
 
 _KINDS = ("default", "linear", "dynamic", "llama3", "longrope", "su", "yarn")
 WIDEST_HEAD = 65_536
 """No head comes near it; a larger number is a damaged file."""
 
 
-def rope_frequencies(c: Config, head_width: int, part: float = 1.0) -> tuple[tuple[float, ...], float]:
+def rope_frequencies(
+    c: Config, head_width: int, part: float = 1.0, base: float = 10_000.0
+) -> tuple[tuple[float, ...], float]:
     """Give the inverse wavelengths and the factor of the tables.
 
     Dynamic scaling is that of the trained length, where it is the identity.
@@ -22,6 +24,7 @@ def rope_frequencies(c: Config, head_width: int, part: float = 1.0) -> tuple[tup
         c: A configuration; both the older `rope_theta`, `rope_scaling` and the newer `rope_parameters` are read.
         head_width: Width of one head.
         part: Of each head that is rotated, where the configuration does not say.
+        base: Of the wavelengths, where it does not say.
 
     Raises:
         WorkloadError: A scaling that is not known.
@@ -33,7 +36,7 @@ def rope_frequencies(c: Config, head_width: int, part: float = 1.0) -> tuple[tup
     table = c.nested("rope_scaling", "rope_parameters")
     if table.values.get("full_attention") is not None:  # one table per kind of layer
         table = table.nested("full_attention")
-    theta = table.positive("rope_theta", c.positive("rope_theta", c.positive("rotary_emb_base", 10000.0)))
+    theta = table.positive("rope_theta", c.positive("rope_theta", c.positive("rotary_emb_base", base)))
     if theta <= 1:
         raise c.fault("rope_theta", f"(or rotary_emb_base) makes a base of {theta}; it is above 1")
     part = table.positive("partial_rotary_factor", _part(c, part))
@@ -56,6 +59,25 @@ def rope_frequencies(c: Config, head_width: int, part: float = 1.0) -> tuple[tup
     if kind == "yarn":
         return _yarn(c, plain, theta, rotated, table)
     return tuple(plain), 1.0
+
+
+def local_frequencies(c: Config, head_width: int, older: str, base: float) -> tuple[float, ...]:
+    """Give the inverse wavelengths of layers with a window, where those have a table of their own.
+
+    Args:
+        c: A configuration.
+        head_width: Width of one head.
+        older: The older name of its base.
+        base: That base, where the configuration does not say.
+
+    Raises:
+        WorkloadError: They are scaled, which no published model does.
+    """
+    table = c.nested("rope_parameters").nested("sliding_attention")
+    if table.choice("rope_type", _KINDS, "default") != "default":
+        raise table.fault("rope_type", "of layers with a window is not supported; export the model and use load_onnx")
+    theta = table.positive("rope_theta", c.positive(older, base))
+    return tuple(theta ** (-2 * index / head_width) for index in range(head_width // 2))
 
 
 def _part(c: Config, part: float) -> float:
