@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,12 @@ TENSORS = dict(zip(ROLES, COLOURS[:3], strict=True))
 
 NAMES = {"W": "W weights", "I": "I inputs", "O": "O outputs"}
 BANDS = ("#f2f2f2", "#ffffff")
+WIDTH = 9.5
+"""Of a figure [in]."""
+LETTERS = 95
+"""What of a headline fits in a line."""
+BAR = 0.27
+"""Height of one of up to three bars of a level, of the room that the level has."""
 ROW = 0.26
 """Height of a line [in]."""
 
@@ -57,11 +64,12 @@ def loop_nest(
 
     target = figure_path(path)
     lines = sum(1 + len(level.temporal) + len(level.spatial) for level in mapping.levels)
-    figure = Figure(figsize=(9.5, 1.1 + ROW * lines), layout="constrained")
+    headline = _wrapped(title or _title(operator, cost))
+    figure = Figure(figsize=(WIDTH, 0.9 + ROW * (lines + headline.count("\n") + 1)), layout="constrained")
     nest, room = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1.5))
     rows = _draw_nest(nest, operator, mapping, lines)
     _draw_room(room, cost, rows)
-    figure.suptitle(title or _title(operator, cost), fontsize=11, x=0.01, ha="left")
+    figure.suptitle(headline, fontsize=11, x=0.01, ha="left")
     return save_figure(figure, target)
 
 
@@ -69,7 +77,12 @@ def _title(operator: Operator, cost: Traffic) -> str:
     sizes = ", ".join(f"{dim} {int(size)}" for dim, size in operator.dims.items() if size > 1)
     energy = _micro(si(cost.energy_j[0], "J"))
     result = f"{si(cost.cycles[0])} cycles, {energy}, utilization {cost.utilization[0]:.1%}"
-    return f"{operator.name} ({sizes}): {result}, bound by {cost.bounds[cost.bound[0]]}"
+    return f"{operator.name} ({sizes})\n{result}, bound by {cost.bounds[cost.bound[0]]}"
+
+
+def _wrapped(text: str) -> str:
+    """Break lines that would leave the figure."""
+    return "\n".join(fill(line, LETTERS) for line in text.splitlines())
 
 
 def _draw_nest(axes: Axes, operator: Operator, mapping: Mapping, lines: int) -> list[tuple[int, int]]:
@@ -78,6 +91,7 @@ def _draw_nest(axes: Axes, operator: Operator, mapping: Mapping, lines: int) -> 
     axes.set(xlim=(0, 1), ylim=(lines, 0))
     axes.axis("off")
     axes.set_title("pieces x size", fontsize=9, loc="right", color=GREY)
+    axes.set_title(f"level, and what it keeps ({', '.join(NAMES.values())})", fontsize=9, loc="left", color=GREY)
     at = depth = 0
     rows = []
     for number, level in enumerate(mapping.levels):
@@ -152,17 +166,35 @@ def level_traffic(cost: Traffic, path: str | os.PathLike[str], title: str = "") 
     from matplotlib.figure import Figure
 
     target = figure_path(path)
-    figure = Figure(figsize=(9.5, 1.4 + 0.5 * (len(cost.levels) + 2)), layout="constrained")
+    headline = _wrapped(title or _micro(f"{si(cost.energy_j[0], 'J')} in all"))
+    height = 1.2 + 0.5 * (len(cost.levels) + 2) + 0.2 * (headline.count("\n") + 1)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     moved, spent = figure.subplots(1, 2)
     elements = (cost.reads + cost.fills + cost.updates)[0]
-    _draw_levels(moved, cost.levels, elements.astype(float), "elements moved, all instances", "")
+    _draw_moved(moved, cost.levels, elements.astype(float))
     others = {"MACs": cost.mac_j, "bias, static": float(cost.other_j[0])}
     extra = {name: value for name, value in others.items() if value}
     joules = np.concatenate([cost.level_j[0], np.array([[0.0, 0.0, 0.0]] * len(extra)).reshape(-1, 3)])
     _draw_levels(spent, (*cost.levels, *extra), joules, "energy", "J", tuple(extra.values()))
     spent.legend(title="tensor", **BESIDE)
-    figure.suptitle(title or _micro(f"{si(cost.energy_j[0], 'J')} in all"), fontsize=11, x=0.01, ha="left")
+    figure.suptitle(headline, fontsize=11, x=0.01, ha="left")
     return save_figure(figure, target)
+
+
+def _draw_moved(axes: Axes, names: Sequence[str], elements: np.typing.NDArray[np.float64]) -> None:
+    """Draw a bar for each level and tensor, on a logarithmic axis: levels differ by orders of magnitude."""
+    most = float(elements.max()) or 1.0
+    least = float(elements[elements > 0].min(initial=most))
+    for row, level in enumerate(elements):
+        there = [column for column in range(len(ROLES)) if level[column] > 0]
+        for place, column in enumerate(there):
+            at = row + BAR * (place - (len(there) - 1) / 2)
+            axes.barh(at, level[column], height=BAR, color=TENSORS[ROLES[column]])
+            axes.text(level[column], at, f" {si(level[column])}", va="center", fontsize=8, color=GREY)
+    axes.set(xscale="log", xlim=(least / 3, most * (most / least * 9) ** 0.22), ylim=(len(names) - 0.5, -0.5))
+    axes.set(yticks=range(len(names)), yticklabels=names, xlabel="elements read and written, all instances")
+    axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_levels(

@@ -1,7 +1,6 @@
-"""Mapping cases in files, `architectures.yaml` and `cases.yaml` in the format of the reference set, and their tables.
+"""Mapping cases in files, `architectures.yaml` and `cases.yaml` in the format of the reference set.
 
-`tests/golden/reference/mapping/README.md` describes the format; `case_tables` gives rows with the columns of its CSV
-files.
+`tests/golden/reference/mapping/README.md` describes the format.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hwmodels.mapping.case_schema import (
     ArchitectureEntry,
@@ -24,12 +22,11 @@ from hwmodels.mapping.case_schema import (
     read_case_entries,
 )
 from hwmodels.mapping.records import Mapping, from_factors
-from hwmodels.mapping.traffic import Traffic, evaluate
-from hwmodels.spatial import REFERENCE, ROLES, Accelerator, BufferLevel, Conventions, MeshAxis
+from hwmodels.spatial import REFERENCE, Accelerator, BufferLevel, MeshAxis
 from workloads.errors import MappingError, nearest
 from workloads.operator import Operator, Tensor, axis
 
-__all__ = ["Case", "case_tables", "conv_operator", "gemm_operator", "read_architectures", "read_cases"]
+__all__ = ["Case", "conv_operator", "gemm_operator", "read_architectures", "read_cases"]
 
 PJ = 1e-12
 
@@ -233,89 +230,3 @@ def _factors(texts: Iterable[str]) -> list[tuple[str, int]]:
             raise MappingError(f"loop {text!r} is not DIM:FACTOR with a whole number; write M:4")
         pairs.append((dim.strip(), int(factor)))
     return pairs
-
-
-def case_tables(
-    cases: Iterable[Case], conventions: Conventions | None = None
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Evaluate cases.
-
-    Args:
-        cases: What to evaluate.
-        conventions: What counts include; default: those of each accelerator.
-
-    Returns:
-        Rows of `counts.csv` (case, level, tensor) and of `summary.csv` (case). Energies in pJ. A case that does not fit
-        has no counts, and a summary with infinite cycles and energy whose `bound` says what it needs where.
-
-    Raises:
-        MappingError: A case is not valid.
-    """
-    counts: list[dict[str, Any]] = []
-    summary: list[dict[str, Any]] = []
-    for case in cases:
-        try:
-            traffic = evaluate(case.operator, case.accelerator, case.mapping, conventions)
-        except MappingError as error:
-            raise MappingError(f"case {case.name}: {error}") from None
-        if traffic.fits[0]:
-            counts += _count_rows(case, traffic)
-        summary.append(_summary_row(case, traffic))
-    return counts, summary
-
-
-def _count_rows(case: Case, traffic: Traffic) -> Iterable[dict[str, Any]]:
-    for place, level in enumerate(case.mapping.levels):
-        copies = int(traffic.instances[0, place])
-        for column, role in enumerate(ROLES):
-            if role not in level.keeps:
-                continue
-            totals = {name: int(getattr(traffic, name)[0, place, column]) for name in ("reads", "fills", "updates")}
-            yield {
-                "case": case.name,
-                "level": level.level,
-                "tensor": role,
-                "instances_used": copies,
-                "tile_words_per_instance": int(traffic.tile[0, place, column]),
-                "partition_words_per_instance": _share(int(traffic.partition[0, place, column]), copies),
-                **{f"{name}_per_instance": _share(total, copies) for name, total in totals.items()},
-                **{f"{name}_total": total for name, total in totals.items()},
-                "energy_pJ": _picojoules(traffic.level_j[0, place, column]),
-            }
-
-
-def _summary_row(case: Case, traffic: Traffic) -> dict[str, Any]:
-    fits = bool(traffic.fits[0])
-    cycles = int(traffic.cycles[0]) if fits else math.inf
-    energy = _picojoules(traffic.energy_j[0]) if fits else math.inf
-    return {
-        "case": case.name,
-        "architecture": case.accelerator.name,
-        "layer": case.layer,
-        "macs": traffic.macs,
-        "compute_cycles": math.ceil(traffic.compute_cycles[0]),
-        "cycles": cycles,
-        "bound": traffic.bounds[traffic.bound[0]] if fits else _misfit(traffic),
-        "utilization": round(float(traffic.utilization[0]), 6) if fits else 0.0,
-        "energy_pJ": energy,
-        "edp_pJ_cycles": energy * cycles,
-        "independent_check": "-",
-    }
-
-
-def _misfit(traffic: Traffic) -> str:
-    """Say in one line what does not fit."""
-    try:
-        traffic.require_fit()
-    except MappingError as error:
-        return f"does not fit: {'; '.join(str(error).splitlines())}"
-    raise AssertionError("a mapping that fits has a bound")
-
-
-def _share(total: int, copies: int) -> int | float:
-    """Give the average over the instances, whole where it is."""
-    return total / copies if total % copies else total // copies
-
-
-def _picojoules(energy_j: float) -> float:
-    return float(f"{energy_j / PJ:.12g}")  # twelve digits: what is left of exact decimal inputs

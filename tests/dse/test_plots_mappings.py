@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,23 @@ def test_pictures_show_all_loops_and_levels_without_overlap(case: Case, drawn: l
     label = bars.get_xlabel()
     scale = {"pJ": 1e-12, "nJ": 1e-9, "\N{MICRO SIGN}J": 1e-6, "mJ": 1e-3}[label.partition("[")[2].rstrip("]")]
     assert total * scale == pytest.approx(cost.energy_j[0])
+
+
+def test_long_names_are_broken_and_every_bar_is_told(drawn: list[Any], tmp_path: Path) -> None:
+    """A level that moves a thousandth of another one's elements still shows; the dims of the longest name too."""
+    case = next(case for case in CASES if case.name == "gw07")
+    operator = replace(case.operator, name="/model/encoder/" + "stages.1/layers.1/" * 6 + "conv/Conv")
+    cost = evaluate(operator, case.accelerator, case.mapping)
+    mappings.loop_nest(operator, case.mapping, cost, tmp_path / "nest.png")
+    mappings.level_traffic(cost, tmp_path / "traffic.png", f"{operator.name}: traffic of one execution")
+    for figure in drawn:
+        assert faults(figure) == []
+        assert operator.name in figure._suptitle.get_text().replace("\n", "")
+    moved = drawn[1].axes[0]
+    elements = (cost.reads + cost.fills + cost.updates)[0]
+    assert sorted(patch.get_width() for patch in moved.patches) == sorted(elements[elements > 0])
+    assert all(patch.get_width() > moved.get_xlim()[0] for patch in moved.patches)
+    assert len(moved.texts) == len(moved.patches)
 
 
 def test_a_picture_of_an_unknown_type_is_refused(tmp_path: Path) -> None:

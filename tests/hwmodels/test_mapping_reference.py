@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from hwmodels.mapping.cases import Case, case_tables, read_architectures, read_cases
+from hwmodels.mapping.case_tables import case_tables
+from hwmodels.mapping.cases import Case, read_architectures, read_cases
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "reference" / "mapping"
 CASES = read_cases(GOLDEN / "cases.yaml", read_architectures(GOLDEN / "architectures.yaml"))
