@@ -15,6 +15,7 @@ from workloads.zoo.contexts import strata
 from workloads.zoo.families import family_of
 from workloads.zoo.graph import TOTAL, GraphWriter, Parameter
 from workloads.zoo.phase import CACHE_FORMATS, Phase, PhaseName
+from workloads.zoo.quantized import honoured, refuse_quantized
 
 __all__ = ["Source", "architecture", "generation", "graph", "parameter_count"]
 
@@ -44,8 +45,23 @@ def graph(
         logits: Of a prefill: for the last token, or for all.
 
     Raises:
-        WorkloadError: Unknown name, model type, phase or format, or a configuration that is not one.
+        WorkloadError: Unknown name, model type, phase or format, a configuration that is not one, or one of quantized
+            weights: the graph has plain ones.
     """
+    config, _ = _config(source)
+    refuse_quantized(config)
+    return _graph(source, phase=phase, dtype=dtype, kv_bits=kv_bits, logits=logits)
+
+
+def _graph(
+    source: Source,
+    *,
+    phase: PhaseName | None = None,
+    dtype: str = "fp16",
+    kv_bits: int | None = None,
+    logits: Literal["last", "all"] = "last",
+) -> GraphWriter:
+    """Write the graph of an architecture with plain weights, whatever its checkpoint stores."""
     config, name = _config(source)
     if dtype not in DTYPES:
         raise WorkloadError(
@@ -80,6 +96,8 @@ def architecture(
 ) -> Workload:
     """Give the workload of an architecture: what `load_onnx` makes of its graph.
 
+    Where the configuration says how weights are quantized (gptq, awq, bitsandbytes), those of the layers have its bits.
+
     Args:
         source: A published name, a configuration (a mapping, a config.json, a folder with one).
         phase: "encode", "prefill" or "decode"; by default the first that the family has.
@@ -93,18 +111,19 @@ def architecture(
             default `seq`.
 
     Raises:
-        WorkloadError: Unknown name, model type, phase or format, or a configuration that is not one.
+        WorkloadError: Unknown name, model type, phase or format, a configuration that is not one, or a quantization of
+            its weights that cannot be honoured.
 
     Example:
         >>> work = architecture("llama-2-7b", phase="decode", context=1000)
         >>> round(work.weight_count() / 1e9, 2)
         6.74
     """
-    writer = graph(source, phase=phase, dtype=dtype, kv_bits=kv_bits, logits=logits)
+    writer = _graph(source, phase=phase, dtype=dtype, kv_bits=kv_bits, logits=logits)
     if context is not None:
         _check_context(writer, context)
     sizes = _sizes(writer, batch, seq, seq if context is None else context, bind)
-    return load_onnx(writer.model(), **sizes)
+    return honoured(load_onnx(writer.model(), **sizes), _config(source)[0])
 
 
 def generation(
@@ -152,17 +171,19 @@ def generation(
         )
     sizes: dict[str, Any] = dict(bind)
     first = architecture(source, phase="prefill", batch=batch, seq=prompt, dtype=dtype, kv_bits=kv_bits, **sizes)
-    step = graph(source, phase="decode", dtype=dtype, kv_bits=kv_bits)
+    step = _graph(source, phase="decode", dtype=dtype, kv_bits=kv_bits)
     model = step.model()
     contexts = range(prompt, prompt + tokens - 1)
+    config, _ = _config(source)
     if contexts:
         _sizes(step, batch, prompt, contexts[-1], bind)  # before others: an error names the last context, not a mean
     weights = strata(contexts, tuple(step.limits.values()), len(contexts) if exact else points)
     parts = [
-        (weight, load_onnx(model, **_sizes(step, batch, prompt, context, bind))) for context, weight in weights.items()
+        (weight, honoured(load_onnx(model, **_sizes(step, batch, prompt, context, bind)), config))
+        for context, weight in weights.items()
     ]
     before = [(1.0, first)]
-    if "encode" in family_of(_config(source)[0]).phases:
+    if "encode" in family_of(config).phases:
         encoder = architecture(source, phase="encode", batch=batch, seq=bind.get("source", prompt), dtype=dtype)
         before = [(1.0, encoder), *before]
     return Program(name=first.name, parts=(*before, *parts))
@@ -184,7 +205,7 @@ def parameter_count(source: Source, /) -> int:
     config, _ = _config(source)
     stored: dict[str, Parameter] = {}
     for phase in family_of(config).phases:
-        stored |= graph(source, phase=phase).parameters
+        stored |= _graph(source, phase=phase).parameters
     return sum(item.size for item in stored.values() if not item.statistic)
 
 

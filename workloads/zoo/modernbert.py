@@ -48,7 +48,7 @@ class ModernBert:
         vocabulary: Number of tokens.
         norm: Of all blocks.
         act: Activation function.
-        biases: Whether there are biases in the attention, the feed-forward block, the head's product, the output matrix.
+        biases: Whether there are biases in the attention, the feed-forward block, the head, the output matrix.
         local: Per layer, whether it sees a window only.
         reach: How far a window reaches to each side.
         frequencies: Rotary inverse wavelengths of layers that see everything.
