@@ -35,7 +35,7 @@ FILES = (RESULTS, "run.toml", "results.csv", "pareto.csv", "pareto.png", "summar
 
 
 def sweep(
-    config: Annotated[Path, typer.Argument(help="TOML: [model], [space], [search], [constraints].")],
+    config: Annotated[Path, typer.Argument(help="TOML file with the tables model, space, search and constraints.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results; default runs/NAME.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     top: Annotated[int, typer.Option("--top", min=1, help="Points of the front to print.")] = SHOWN,

@@ -44,10 +44,24 @@ def zoo(
             raise WorkloadError("--weights says what a file holds; name the file: --out FILE.onnx")
         _show(model, phase, dtype, kv_bits, as_json)
         return
-    from workloads.zoo import write_onnx
+    _write(model, out, weights, phase, dtype, kv_bits, as_json)
 
-    path = write_onnx(model, out, weights=weights, phase=phase, dtype=dtype, kv_bits=kv_bits)  # type: ignore[arg-type]  # checked there
-    console().print(f"written: {path}", soft_wrap=True)
+
+def _write(
+    model: str, out: Path, weights: str | None, phase: str | None, dtype: str, kv_bits: int | None, as_json: bool
+) -> None:
+    """Write the file, and name every file that is new or was replaced."""
+    from workloads.zoo import write_onnx
+    from workloads.zoo.files import weights_path
+
+    files = [out] if weights is None else [out, weights_path(out)]
+    replaced = [path for path in files if path.exists()]
+    write_onnx(model, out, weights=weights, phase=phase, dtype=dtype, kv_bits=kv_bits)  # type: ignore[arg-type]  # checked there
+    if as_json:
+        print(json.dumps({"written": [str(path) for path in files], "replaced": [str(path) for path in replaced]}))
+        return
+    named = [f"{path} (replaced)" if path in replaced else str(path) for path in files]
+    console().print(f"written: {', '.join(named)}", soft_wrap=True)
 
 
 def _refuse_lonely(**options: object) -> None:

@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import hwmodels
+from dse.cli.app import app
 from tests.dse.cli_runs import Run
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +87,24 @@ def test_an_interrupt_leaves_with_130_and_one_line(dse_run: Run, monkeypatch: py
 def _heed_interrupts() -> None:
     """A runner in the background ignores interrupts, and its children inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+COMMANDS = ("devices", "profile", "sweep", "optimize", "compress", "map", "trends", "zoo")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_word_of_a_help_text_is_lost_on_the_screen(dse_run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    shown = " ".join(dse_run(name, "--help").out.split())
+    written = [text for parameter in command_of(name).params if (text := getattr(parameter, "help", None))]
+    assert len(written) > 2
+    for text in written:
+        assert " ".join(text.split()) in shown
+
+
+def command_of(name: str) -> Any:
+    """Give a command as Typer hands it to Click."""
+    return typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("library", ["numpy", "typer", "hwmodels", "dse.cli.sweeping"])

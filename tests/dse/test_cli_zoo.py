@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,41 @@ def test_what_needs_weights_says_how_to_write_an_architecture_with_them(
         message = dse_run(*command).message
         assert f"{model!r} is an architecture of the zoo, without weights" in message
         assert f"dse zoo {model} --weights FOLDER --out {stem}.onnx" in message
+
+
+def test_every_written_file_is_named_and_what_it_replaces(dse_run: Run, tmp_path: Path) -> None:
+    out, data = tmp_path / "vit.onnx", tmp_path / "vit.weights"
+    data.write_text("of another file")
+    command = ("zoo", "deit-tiny", "--out", out, "--weights", "random")
+    assert dse_run(*command).out == f"written: {out}, {data} (replaced)\n"
+    assert dse_run(*command).out == f"written: {out} (replaced), {data} (replaced)\n"
+    assert json.loads(dse_run(*command, "--json").out) == {
+        "written": [str(out), str(data)], "replaced": [str(out), str(data)]
+    }  # fmt: skip
+    assert dse_run("zoo", "bert-tiny", "--out", tmp_path / "a.onnx").out == f"written: {tmp_path / 'a.onnx'}\n"
+
+
+def test_a_place_that_cannot_be_written_to_is_named_as_it_was_given(
+    dse_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "file").write_text("")
+    for out, reason in (
+        (tmp_path / "folder.onnx", "it is a folder"),
+        (tmp_path / "file" / "a.onnx", "file exists"),
+        (Path("/proc/a.onnx"), ""),  # no folder can be made there, not even by root
+    ):
+        message = dse_run("zoo", "bert-tiny", "--out", out).message
+        assert f"cannot write {str(out)!r}: {reason}" in message
+        assert ".partial" not in message
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    message = dse_run("zoo", "bert-tiny", "--out", tmp_path / "b.onnx").message
+    assert f"cannot write {str(tmp_path / 'b.onnx')!r}: no space left on device; give another place" in message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.onnx"]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int4", "int32", "int64", "bool", "fp8_e4m3", "FP16", ""])

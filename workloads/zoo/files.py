@@ -17,7 +17,7 @@ from workloads.zoo.phase import PhaseName
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["write_onnx"]
+__all__ = ["weights_path", "write_onnx"]
 
 _ALIGNMENT = 4096  # ONNX Runtime maps external data by page (onnx, External Data: offset)
 
@@ -50,7 +50,8 @@ def write_onnx(
         The path.
 
     Raises:
-        WorkloadError: Unknown architecture, a checkpoint that does not fit it, or a name that does not end in .onnx.
+        WorkloadError: Unknown architecture, a checkpoint that does not fit it, a name that does not end in .onnx, or a
+            place that cannot be written to.
 
     Example:
         >>> import tempfile
@@ -66,18 +67,36 @@ def write_onnx(
         raise WorkloadError(f"{target}: an ONNX file's name ends in .onnx")
     writer = graph(source, phase=phase, dtype=dtype, kv_bits=kv_bits, logits=logits)
     values = None if weights is None else values_of(weights, seed=seed)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as scratch:
-        partial = Path(scratch) / target.name
-        data = partial.with_suffix(".weights")
-        model = writer.model()
-        if values is not None:
-            _write_values(writer, model, values, data)
-        partial.write_bytes(model.SerializeToString())
-        if values is not None:
-            data.replace(target.with_suffix(".weights"))  # first: a model without its data would be half a file
-        partial.replace(target)
+    if target.is_dir():
+        raise WorkloadError(f"cannot write {str(target)!r}: it is a folder; give the name of a file")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as scratch:
+            partial = Path(scratch) / target.name
+            data = partial.with_suffix(".weights")
+            model = writer.model()
+            if values is not None:
+                _write_values(writer, model, values, data)
+            partial.write_bytes(model.SerializeToString())
+            if values is not None:
+                data.replace(weights_path(target))  # first: a model without its data would be half a file
+            partial.replace(target)
+    except OSError as error:
+        if ".partial-" not in str(error.filename) and str(error.filename) != str(target.parent):
+            raise  # of the checkpoint
+        reason = (error.strerror or str(error)).lower()
+        raise WorkloadError(f"cannot write {str(target)!r}: {reason}; give another place") from None
     return target
+
+
+def weights_path(path: Path) -> Path:
+    """Say where the values of a written file lie.
+
+    Example:
+        >>> weights_path(Path("out/llama.onnx")).name
+        'llama.weights'
+    """
+    return path.with_suffix(".weights")
 
 
 def _write_values(writer: GraphWriter, model: onnx.ModelProto, values: Values, path: Path) -> None:
