@@ -58,7 +58,14 @@ def _serial(nest: Nest, unknowns: Unknowns, details: Details | None) -> Floats:
         load: Floats = np.asarray(0.0)
         flows = [place for place, flow in enumerate(frame.flows) if flow.child == level and ROLES[flow.role] != "O"]
         for port in range(len(forms.ports)):
-            own = np.asarray(sum(unknowns[place] * forms.port[row, port, place] for place in flows))
+            own: Floats = np.asarray(0.0)
+            for place in flows:
+                coefficient: Floats = np.asarray(forms.port[row, port, place])
+                scale = None if details is None else details.scales.get(frame.flows[place].role)
+                if scale is not None:
+                    outer = forms.outer_port[row, port, frame.flows[place].role, place]
+                    coefficient = coefficient + (scale - 1.0) * outer
+                own = own + unknowns[place] * coefficient
             load = np.maximum(load, own if details is None else own - details.ports[port])
         cycles = cycles + load
     return cycles

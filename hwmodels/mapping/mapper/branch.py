@@ -9,7 +9,7 @@ no bound is better than what has been found. Where the bounds are not the costs 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,8 +79,13 @@ class Branch:
     walks: dict[int, OuterWalks]
 
 
-def solve(nest: Nest, race: Race) -> None:
-    """Find whatever is better than what has been found, for one spatial vector."""
+def solve(nest: Nest, race: Race) -> Iterator[float]:
+    """Find whatever is better than what has been found, for one spatial vector, a few nodes at a time.
+
+    Yields:
+        Before each lot of nodes the least bound of what is left: whoever runs several spatial vectors goes on with the
+        one that promises most.
+    """
     tiles = nest.tiles(1)
     if not len(tiles):
         return
@@ -94,10 +99,12 @@ def solve(nest: Nest, race: Race) -> None:
     branch = Branch(nest, race, tiles, additions, details, walks)
     energy, cycles = _bounds(branch)
     race.tally.bounded += energy.size
-    order = np.argsort(race.found.goal.value(energy, cycles).min(axis=0), kind="stable")
+    value = race.found.goal.value(energy, cycles).min(axis=0)
+    order = np.argsort(value, kind="stable")
     labels: Labels | None = None
     start, size = 0, FIRST_TILES
     while start < len(order):
+        yield float(value[order[start]])
         rows = order[start : start + size]
         rows = rows[race.found.useful(energy[:, rows], cycles[:, rows]).any(axis=0)]
         if rows.size:

@@ -108,7 +108,8 @@ def _search_padded(hunt: _Hunt, pattern: Pattern, row: int) -> None:
         padded = replace(hunt.problem, sizes=sizes)
         frame = Frame(padded, hunt.accelerator, hunt.rules, pattern.frame.all_keeps)
         race = Race(Found(hunt.found.goal), hunt.race.budget, hunt.race.tally)
-        solve(Pattern.of(frame, choices, {}).nest(0), race)
+        for _ in solve(Pattern.of(frame, choices, {}).nest(0), race):
+            pass
         for way in race.found.what:
             batch, _ = next(batches(way))
             hunt.offer(hunt.cut(batch))

@@ -49,6 +49,12 @@ class Race:
     tally: Tally = field(default_factory=Tally)
     left: list[tuple[float, float]] = field(default_factory=list)
 
+    def open_below(self, bound: float) -> bool:
+        """Say whether something with such a bound of the objective may still be better; of a front, always."""
+        if not self.found.what or self.found.goal.objective == "pareto":
+            return True
+        return bound <= self.found.goal.one(self.found.energy[0], self.found.cycles[0]) * (1.0 + 1e-9)
+
     def ask(
         self,
         energy: Floats,

@@ -9,7 +9,9 @@ not looked at, so `Result.gap` 0 is a proof within `Result.space`.
 
 from __future__ import annotations
 
+import heapq
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -33,7 +35,7 @@ __all__ = ["BUDGET", "Factors", "search"]
 
 Factors = Literal["perfect", "imperfect"]
 
-BUDGET = 200_000
+BUDGET = 50_000
 """Mappings that the cost model is asked for before a search states a gap: some ten seconds of one core."""
 
 
@@ -128,16 +130,29 @@ def _require_searchable(problem: Problem, accelerator: Accelerator, objective: s
 
 
 def _run(patterns: list[Pattern], race: Race) -> int:
-    """Open spatial vectors, best bounds first, until none is better than what has been found; give how many."""
+    """Look into spatial vectors, always that with the least bound, until none is better; give how many were opened."""
     energy = np.concatenate([pattern.energy for pattern in patterns])
     cycles = np.concatenate([pattern.cycles for pattern in patterns])
     owner = np.repeat(np.arange(len(patterns)), [len(pattern.energy) for pattern in patterns])
     row = np.concatenate([np.arange(len(pattern.energy)) for pattern in patterns])
+    value = race.found.goal.value(energy, cycles)
+    queue = [(float(value[place]), int(place)) for place in np.argsort(value, kind="stable")]
+    running: dict[int, Iterator[float]] = {}
     opened = 0
-    for place in np.argsort(race.found.goal.value(energy, cycles), kind="stable"):
-        if race.found.useful(energy[place : place + 1], cycles[place : place + 1])[0]:
+    while queue:
+        bound, place = heapq.heappop(queue)
+        if not race.open_below(bound):
+            break
+        if place not in running:
+            if not race.found.useful(energy[place : place + 1], cycles[place : place + 1])[0]:
+                continue
             opened += 1
-            solve(patterns[owner[place]].nest(int(row[place])), race)
+            running[place] = solve(patterns[owner[place]].nest(int(row[place])), race)
+        left = next(running[place], None)
+        if left is None:
+            del running[place]
+        else:
+            heapq.heappush(queue, (left, place))
     return opened
 
 
