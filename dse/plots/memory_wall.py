@@ -84,7 +84,7 @@ _MODEL_LABELS: dict[str, tuple[float, float]] = {
     "GPT-3": (-7, 3),
     "GShard": (-7, 4),
     "Switch Transformer": (-7, 4),
-    "Megatron-Turing": (6, -11),
+    "Megatron-Turing": (-8, -14),
     "ResNet50": (-3, -15),
     "Inception V4": (-8, 9),
     "Xception": (15, -4),
@@ -180,7 +180,7 @@ def training_compute_scaling(path: str | os.PathLike[str]) -> Path:
     points = points_of("training_compute")
     _draw_trend(axes, points, refit()["training_compute"], 0, "transformers")
     _label(axes, points, _TRAINING_LABELS, COLOURS[0], _TRAINING_LEFT_OF)
-    _finish(figure, axes, "training compute [PFLOP]", "Training compute")
+    _finish(figure, axes, "training compute [PFLOP]", "Training compute", margin=0.22)
     return save_figure(figure, target)
 
 
@@ -232,11 +232,11 @@ def _label(
             )
 
 
-def _finish(figure: Figure, axes: Axes, y_label: str, title: str) -> None:
+def _finish(figure: Figure, axes: Axes, y_label: str, title: str, margin: float = 0.14) -> None:
     axes.set_yscale("log")
     axes.set(xlabel="year", ylabel=y_label)
     figure.supxlabel(_SOURCE, fontsize=8.5, color=GREY)
-    axes.margins(x=0.14, y=0.08)
+    axes.margins(x=margin, y=0.08)
     axes.grid(alpha=0.2)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, fontsize=11)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hwmodels
+from dse.plots.placing import Circle, circles_of, place_label
 from dse.plots.style import BESIDE, COLOURS, GREY, figure_path, save_figure
 from workloads.formats import FORMATS
 from workloads.workload import Program, Workload
@@ -79,10 +80,11 @@ def roofline(work: Workload | Program, device: hwmodels.RooflineDevice, path: st
     _draw_operators(axes, points)
     axes.set(xlabel="arithmetic intensity [FLOP/B of DRAM traffic]", ylabel="performance [FLOP/s]")
     total = sum(row.latency_s for row in rows)
-    axes.set_title(f"{work.name} on {device.name}: {hwmodels.format_si(total, 's', 3)}, predicted", fontsize=11)
+    title = f"{work.name} on {device.name}: {hwmodels.format_si(total, 's', 3)}, predicted"
+    axes.set_title("\n".join(filter(None, (title, _what_runs(work)))), fontsize=11)
     axes.grid(alpha=0.2, which="major")
     axes.legend(title=_legend_title(device, rows), **BESIDE)
-    _name_bandwidth(figure, axes, bandwidth, device.dram.name)
+    _name_roofs(figure, axes, roofs, _Memory(device.dram.name, bandwidth), points)
     return save_figure(figure, target)
 
 
@@ -94,6 +96,14 @@ class _Place:
     intensity: float
     rate: float
     share: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """The outermost memory and its present bandwidth [B/s]."""
+
+    name: str
+    bandwidth: float
 
 
 def _places(rows: Sequence[hwmodels.OperatorCost]) -> list[_Place]:
@@ -128,45 +138,60 @@ def _limit_axes(axes: Axes, points: Sequence[_Place], roofs: Mapping[str, float]
     rates = [place.rate for place in points] or [min(roofs.values()) / 100]
     axes.set(xscale="log", yscale="log")
     axes.set_xlim(min(intensities) / 2.5, max(max(ridges) * 25, max(intensities) * 3))
-    axes.set_ylim(min(rates) / 10, max(roofs.values()) * 3)  # room for labels at the foot and above the roof
+    low, high = min(rates) / 10, max(roofs.values())
+    axes.set_ylim(low, high * max(3.0, (high / low) ** 0.12))  # room for labels at the foot and above the roof
 
 
 def _draw_roofs(axes: Axes, roofs: Mapping[str, float], bandwidth: float) -> None:
     left, right = axes.get_xlim()
     top = max(roofs.values())
     axes.plot([left, top / bandwidth], [left * bandwidth, top], color=GREY, lw=1.2, zorder=1)
-    for peak, names in _grouped(roofs).items():
+    for peak in _grouped(roofs):
         ridge = peak / bandwidth
         axes.plot([ridge, right], [peak, peak], color=GREY, lw=1.2, zorder=1)
         axes.plot([ridge, ridge], [axes.get_ylim()[0], peak], color=GREY, lw=0.7, ls=":", zorder=1)
         style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "color": GREY}
-        label = f"{', '.join(names)}: {hwmodels.format_si(peak, 'FLOP/s', 3)}"
-        axes.annotate(label, (right, peak), xytext=(-4, 3), ha="right", va="bottom", **style)
         at_foot = (ridge, axes.get_ylim()[0])
         axes.annotate(f"ridge {ridge:.3g}", at_foot, xytext=(3, 4), ha="left", va="bottom", rotation=90, **style)
 
 
-def _name_bandwidth(figure: Figure, axes: Axes, bandwidth: float, memory: str) -> None:
-    """Write the bandwidth along its line: the angle is known only once the layout is."""
+def _name_roofs(
+    figure: Figure, axes: Axes, roofs: Mapping[str, float], device: _Memory, points: Sequence[_Place]
+) -> None:
+    """Write the roofs' names where no point covers them: places and angles are known only once the layout is."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    areas = [_area(place) for place in points]
+    circles = circles_of(axes, [place.intensity for place in points], [place.rate for place in points], areas)
+    right = axes.get_xlim()[1]
+    style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "color": GREY, "va": "bottom"}
+    for peak, names in _grouped(roofs).items():
+        label = f"{', '.join(names)}: {hwmodels.format_si(peak, 'FLOP/s', 3)}"
+        ridge = peak / device.bandwidth
+        ends = [((right, peak), -4.0, "right"), ((ridge, peak), 8.0, "left")]
+        ends += [((right ** (1 - share) * ridge**share, peak), 0.0, "center") for share in (0.3, 0.5, 0.7)]
+        candidates = [
+            (at, {**style, "xytext": (shift, above), "ha": align})
+            for above in (3.0, 10.0, 17.0, 22.0)
+            for at, shift, align in ends
+        ]
+        place_label(axes, label, candidates, circles)
+    _name_bandwidth(axes, device, circles, style)
+
+
+def _name_bandwidth(axes: Axes, device: _Memory, circles: Sequence[Circle], style: Mapping[str, Any]) -> None:
+    """Write the bandwidth along its line."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    ends = np.log([max(left, low / bandwidth), min(right, high / bandwidth)])
-    middle = float(np.exp(0.65 * ends[0] + 0.35 * ends[1]))
-    here, there = axes.transData.transform([(middle, middle * bandwidth), (2 * middle, 2 * middle * bandwidth)])
-    angle = math.degrees(math.atan2(there[1] - here[1], there[0] - here[0]))
-    axes.annotate(
-        f"{memory}: {hwmodels.format_si(bandwidth, 'B/s', 3)}",
-        (middle, middle * bandwidth),
-        xytext=(-3, 4),
-        textcoords="offset points",
-        rotation=angle,
-        rotation_mode="anchor",
-        ha="center",
-        va="bottom",
-        fontsize=8,
-        color=GREY,
-    )
+    ends = np.log([max(left, low / device.bandwidth), min(right, high / device.bandwidth)])
+    candidates = []
+    for share in (0.35, 0.45, 0.55, 0.65, 0.25, 0.75):
+        at = float(np.exp((1 - share) * ends[0] + share * ends[1]))
+        here, there = axes.transData.transform([(x, x * device.bandwidth) for x in (at, 2 * at)])
+        angle = math.degrees(math.atan2(there[1] - here[1], there[0] - here[0]))
+        options = {"xytext": (-3, 4), "rotation": angle, "rotation_mode": "anchor", "ha": "center"}
+        candidates.append(((at, at * device.bandwidth), {**style, **options}))
+    text = f"{device.name}: {hwmodels.format_si(device.bandwidth, 'B/s', 3)}"
+    place_label(axes, text, candidates, circles)
 
 
 def _grouped(roofs: Mapping[str, float]) -> dict[float, list[str]]:
@@ -178,6 +203,11 @@ def _grouped(roofs: Mapping[str, float]) -> dict[float, list[str]]:
     return groups
 
 
+def _area(place: _Place) -> float:
+    """Give the area of a marker [point^2]."""
+    return 14 + 1500 * place.share
+
+
 def _draw_operators(axes: Axes, points: Sequence[_Place]) -> None:
     for kind, (colour, marker) in _STYLES.items():
         chosen = [place for place in points if place.kind == kind]
@@ -186,7 +216,7 @@ def _draw_operators(axes: Axes, points: Sequence[_Place]) -> None:
         axes.scatter(
             [place.intensity for place in chosen],
             [place.rate for place in chosen],
-            s=[14 + 1500 * place.share for place in chosen],
+            s=[_area(place) for place in chosen],
             color=colour,
             marker=marker,
             alpha=0.75,
@@ -196,6 +226,20 @@ def _draw_operators(axes: Axes, points: Sequence[_Place]) -> None:
         )
         label = f"{kind} ({sum(place.share for place in chosen):.1%})"
         axes.scatter([], [], s=40, color=colour, marker=marker, label=label)
+
+
+def _what_runs(work: Workload | Program) -> str:
+    """Say with which sizes a workload runs; of a program how often it runs, and with which sizes at first and last."""
+
+    def sizes(part: Workload) -> str:
+        return ", ".join(f"{name}={size}" for name, size in part.bindings.items())
+
+    if isinstance(work, Workload):
+        return sizes(work)
+    runs = sum(float(weight) for weight, _ in work.parts)
+    first, last = (sizes(work.parts[index][1]) for index in (0, -1))
+    parts = first if first == last or not last else f"{first} to {last}"
+    return f"{runs:.6g} runs" + (f": {parts}" if parts else "")
 
 
 def _legend_title(device: hwmodels.RooflineDevice, rows: Sequence[hwmodels.OperatorCost]) -> str:

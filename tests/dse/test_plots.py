@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from workloads import compress
 from workloads.errors import SpaceError, StoreError
 from workloads.onnx import load_onnx
 from workloads.workload import Workload
-from workloads.zoo import embedded_model
+from workloads.zoo import embedded_model, generation
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,50 @@ def test_no_text_of_a_roofline_is_cut_off_or_overlaps(
 ) -> None:
     plots.roofline(work, hwmodels.load(device), tmp_path / "roofline.png")
     assert texts_outside_or_overlapping(drawn[0]) == []
+
+
+def _pixels(figure: Any, visible: Any) -> Any:
+    """Draw some artists of the only axes, and give which pixels they cover."""
+    (axes,) = figure.axes
+    figure.set_layout_engine("none")
+    kept = {artist: artist.get_visible() for artist in axes.get_children()}
+    drawn = []
+    for shown in ((), visible):
+        for artist in kept:
+            artist.set_visible(artist in shown)
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.draw()
+        drawn.append(np.asarray(canvas.buffer_rgba()).astype(int))
+    for artist, was in kept.items():
+        artist.set_visible(was)
+    return (np.abs(drawn[1] - drawn[0]) > 8).any(-1)
+
+
+@pytest.mark.parametrize("case", ["generation on h100-sxm", "few roofs, large points", "t4"])
+def test_no_point_covers_a_label(work: Workload, drawn: list[Any], tmp_path: Path, case: str) -> None:
+    whole: Any = work
+    device = hwmodels.load("t4")
+    if case.startswith("gen"):
+        whole, device = generation("llama-3-8b", prompt=1024, tokens=512), hwmodels.load("h100-sxm")
+    if case.startswith("few"):  # a slow core: the largest points lie on its roof
+        slow = hwmodels.load("epyc-9654")
+        device = replace(slow, matrix_flops_per_cycle=slow.matrix_flops_per_cycle / 200)
+        whole = load_onnx(embedded_model(), batch=64)
+    plots.roofline(whole, device, tmp_path / "roofline.png")
+    (axes,) = drawn[0].axes
+    labels, points = _pixels(drawn[0], list(axes.texts)), _pixels(drawn[0], list(axes.collections))
+    assert labels.sum() > 200
+    assert points.sum() > 200
+    assert not (labels & points).any()
+    assert texts_outside_or_overlapping(drawn[0]) == []
+
+
+def test_the_title_says_which_sizes_run(work: Workload, drawn: list[Any], tmp_path: Path) -> None:
+    plots.roofline(work, hwmodels.load("t4"), tmp_path / "a.png")
+    assert drawn[0].axes[0].get_title().splitlines()[1] == "batch=16"
+    whole = generation("gpt2", prompt=8, tokens=5)
+    plots.roofline(whole, hwmodels.load("t4"), tmp_path / "b.png")
+    assert drawn[1].axes[0].get_title().splitlines()[1] == "5 runs: batch=1, seq=8 to batch=1, total=12"
 
 
 def test_points_of_a_roofline_lie_below_the_roofs_and_add_up(work: Workload) -> None:

@@ -101,6 +101,16 @@ def test_no_text_is_cut_off_or_overlaps(name: str, drawn: list[Any], tmp_path: P
     assert text_faults(drawn[0]) == []
 
 
+@pytest.mark.parametrize("name", ["hardware", "model sizes", "training"])
+def test_labels_of_points_stay_inside_the_axes(name: str, drawn: list[Any], tmp_path: Path, resnet50: Workload) -> None:
+    FIGURES[name](tmp_path / "figure.png", resnet50)
+    drawn[0].draw_without_rendering()
+    (axes,) = drawn[0].axes
+    inside = axes.get_window_extent()
+    boxes = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert [name for name, box in boxes.items() if box.x0 < inside.x0 or box.x1 > inside.x1] == []
+
+
 def test_the_check_of_texts_sees_an_overlap_and_a_cut(tmp_path: Path) -> None:
     figure = matplotlib.figure.Figure(figsize=(3, 2))
     axes = figure.subplots()
