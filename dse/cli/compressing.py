@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from dse.cli import inputs
 from dse.cli.output import console, print_table
+from dse.cli.zoo_source import option
 from dse.files import atomic_write, output_folder
 from hwmodels import format_si
 from workloads.errors import TechniqueError, WorkloadError
@@ -27,14 +29,27 @@ def compress(
     model: Annotated[str, typer.Argument(help="An .onnx file with its weights, or a name such as vit-mnist.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the compressed model.")],
     weight_bits: Annotated[
-        int | None, typer.Option("--weight-bits", help="2 to 8; without it weights stay as they are.")
+        int | None,
+        typer.Option(
+            "--weight-bits", help="2 to 8; without it, and without --activation-bits, weights stay as they are."
+        ),
     ] = None,
     granularity: Annotated[
-        str, typer.Option("--granularity", help="One scale per tensor, channel or group.")
-    ] = "channel",
-    group_size: Annotated[int, typer.Option("--group-size", help="Rows per scale with --granularity group.")] = 32,
-    activation_bits: Annotated[int, typer.Option("--activation-bits", help="8: dynamic int8; 32: weight-only.")] = 32,
-    clip: Annotated[str, typer.Option("--clip", help="How the range is found: max or mse.")] = "max",
+        str | None, typer.Option("--granularity", help="One scale per tensor, channel or group; default channel.")
+    ] = None,
+    group_size: Annotated[
+        int | None, typer.Option("--group-size", help="Rows per scale with --granularity group; default 32.")
+    ] = None,
+    activation_bits: Annotated[
+        int | None,
+        typer.Option(
+            "--activation-bits",
+            help="8: products run in int8, and weights take 8 bits where --weight-bits does not say; 32: weight-only.",
+        ),
+    ] = None,
+    clip: Annotated[
+        str | None, typer.Option("--clip", help="How the range of weights is found: max or mse; default max.")
+    ] = None,
     head_density: Annotated[
         float | None, typer.Option("--head-density", help="Share of the attention heads that stays.")
     ] = None,
@@ -46,15 +61,13 @@ def compress(
     """Compress a model's real weights (prune, then quantize) and write it as ONNX."""
     from workloads import compress as techniques
 
+    options = {"granularity": granularity, "group_size": group_size, "activation_bits": activation_bits, "clip": clip}
     chosen: list[Technique] = []
     if head_density is not None:
         chosen.append(techniques.PruneHeads(density=head_density))
     if neuron_density is not None:
         chosen.append(techniques.PruneNeurons(density=neuron_density))
-    if weight_bits is not None or activation_bits == 8:
-        options: dict[str, Any] = {"granularity": granularity, "group_size": group_size, "clip": clip}
-        bits = 8 if weight_bits is None else weight_bits
-        chosen.append(techniques.Quantize(weight_bits=bits, activation_bits=activation_bits, **options))
+    chosen += _quantize(weight_bits, {name: value for name, value in options.items() if value is not None})
     if not chosen:
         raise TechniqueError(
             "nothing to do: give --weight-bits, --activation-bits 8, --head-density or --neuron-density"
@@ -62,11 +75,32 @@ def compress(
     source = inputs.model_path(model)
     output_folder(out.parent)
     proto = _with_weights(source)
-    if weight_bits is not None and weight_bits > 8:
-        raise TechniqueError(f"--weight-bits {weight_bits}: weights are quantized to 2 to 8 bits")
     small = techniques.apply(proto, *chosen)
     _write(small, out, source)
     _report(techniques.sizes(proto), techniques.sizes(small), out, as_json)
+
+
+def _quantize(weight_bits: int | None, options: Mapping[str, Any]) -> list[Technique]:
+    """Make the quantization that is asked for, if one is.
+
+    Raises:
+        TechniqueError: An option does nothing beside the others.
+    """
+    from workloads.compress import Quantize
+
+    if weight_bits is not None and weight_bits > 8:
+        raise TechniqueError(f"--weight-bits {weight_bits}: weights are quantized to 2 to 8 bits")
+    if "group_size" in options and options.get("granularity") != "group":
+        raise TechniqueError(
+            "--group-size: weights have no groups without --granularity group; add it, or leave it out"
+        )
+    if weight_bits is None and options.get("activation_bits") != 8:
+        for name in options:
+            raise TechniqueError(
+                f"{option(name)}: no weight is quantized, so it does nothing; add --weight-bits 2 to 8, or leave it out"
+            )
+        return []
+    return [Quantize(weight_bits=8 if weight_bits is None else weight_bits, **options)]
 
 
 def _with_weights(path: Path) -> onnx.ModelProto:

@@ -90,6 +90,8 @@ def profile(
     found = [inputs.device(name) for name in device]
     if len(found) > 1 and (plot is not None or table is not None):
         raise SpaceError("--plot and --csv take one device; give one --device, or run the command once for each")
+    if top and as_json:
+        raise SpaceError("--top is for the printed table; --json holds every operator; leave one of them out")
     if not fuse:
         found = [replace(item, fuses=()) for item in found]
     work = source.load_work()

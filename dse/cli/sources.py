@@ -30,7 +30,9 @@ def model_source(
     """
     if not is_zoo_model(model):
         zoo.refuse(model)
-        return ModelSource(path=inputs.model_path(model), bind=sizes, measure=measure, **reading)
+        path = inputs.model_path(model)
+        inputs.check_free_ops(path, reading.get("free_ops", ()))
+        return ModelSource(path=path, bind=sizes, measure=measure, **reading)
     if measure:
         raise WorkloadError(f"--weights measure: {model} of the zoo has no stored values; give an .onnx file")
     given = {name: reading.get(name) for name in ("extra_ops", "free_ops", "probabilities", "trips")}

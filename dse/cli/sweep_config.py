@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.cli.inputs import whole_number
-from dse.cli.sweep_model import MODEL_KEYS, load_workloads, model_source
+from dse.cli.sweep_model import MODEL_KEYS, in_file, load_workloads, model_source
 from dse.model import KNOBS
 from dse.space import Knob, Space, grid, log_uniform, per_layer, uniform
 from workloads.errors import DseError, SpaceError, nearest
@@ -85,7 +85,7 @@ def read_config(path: Path) -> SweepConfig:
     try:
         return _checked(data, path)
     except DseError as error:
-        raise SpaceError(f"{path}: {error}") from None
+        raise SpaceError(f"{path}: {in_file(str(error))}") from None
 
 
 def _checked(data: Mapping[str, Any], path: Path) -> SweepConfig:

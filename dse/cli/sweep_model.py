@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dse.cli.inputs import ModelSource, check_bound, model_path
+from dse.cli.inputs import ModelSource, check_bound, check_free_ops, model_path
 from dse.cli.zoo_source import ZooOptions, ZooSource, is_zoo_model
 from workloads.errors import DseError, SpaceError
 from workloads.workload import Workload
 
-__all__ = ["MODEL_KEYS", "load_workloads", "model_source"]
+__all__ = ["MODEL_KEYS", "in_file", "load_workloads", "model_source"]
 
 _READING = ("weights", "free_ops")
 _ZOO = ("phase", "context", "dtype", "kv_bits")
@@ -44,7 +44,9 @@ def model_source(model: Mapping[str, Any], folder: Path) -> ModelSource | ZooSou
         raise SpaceError(f'model.free_ops: found {free!r}; give a list of op types: ["Mystery"]')
     if not isinstance(weights, bool):
         raise SpaceError(f"model.weights: found {weights!r}; give true or false (go without missing external data)")
-    return ModelSource(path=model_path(path), bind=dict(bind), free_ops=tuple(free), weights=weights)
+    file = model_path(path)
+    check_free_ops(file, free)
+    return ModelSource(path=file, bind=dict(bind), free_ops=tuple(free), weights=weights)
 
 
 def _refuse(model: Mapping[str, Any], keys: Sequence[str], reason: str) -> None:
@@ -65,24 +67,24 @@ def load_workloads(source: ModelSource | ZooSource, batches: Sequence[int | None
     """Load the model once for every batch size; None stands for the size that the file says.
 
     Raises:
-        SpaceError: It cannot be loaded; what the message advises is written as the sweep's file has it.
+        SpaceError: It cannot be loaded.
     """
     found: dict[int, Workload] = {}
     for batch in batches:
         try:
             work = source.load_work(batch)
         except DseError as error:
-            raise SpaceError(f"model: {_in_file(str(error))}") from None
+            raise SpaceError(f"model: {error}") from None
         assert isinstance(work, Workload), "neither probabilities nor a number of tokens can be given here"
         found[batch or 0] = work
     return found
 
 
-def _in_file(message: str) -> str:
-    """Turn advice on options of the command line into keys of the file.
+def in_file(message: str) -> str:
+    """Turn advice on options of the command line into keys of a sweep's file.
 
     Example:
-        >>> _in_file("no size for batch. Bind it: --bind batch=1,seq=1 (aliases: ...)")
+        >>> in_file("no size for batch. Bind it: --bind batch=1,seq=1 (aliases: ...)")
         'no size for batch. Bind it: bind = { batch = 1, seq = 1 } in [model] (aliases: ...)'
     """
 
@@ -90,5 +92,6 @@ def _in_file(message: str) -> str:
         return f"bind = {{ {', '.join(part.replace('=', ' = ') for part in match[1].split(','))} }} in [model]"
 
     message = re.sub(r"--bind ((?:[^\s,=]+=-?\d+,?)+)", sizes, message)
+    message = re.sub(r"--free-ops (\S+):", r"free_ops in [model], \1:", message)
     message = message.replace("--no-weights", "weights = false in [model]")
     return message.replace(", --extra-ops FILE.py", "").replace("--free-ops OpType", 'free_ops = ["OpType"] in [model]')

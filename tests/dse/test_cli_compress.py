@@ -41,6 +41,10 @@ def test_dynamic_int8_needs_no_width(dse_run: Run, tmp_path: Path) -> None:
     assert "weights, packed" in outcome.out
     nodes = {node.op_type for node in onnx.load(str(tmp_path / "a.onnx")).graph.node}
     assert "MatMulInteger" in nodes
+    before, after = (
+        compress.sizes(onnx.load(str(path))).packed_bytes for path in (embedded_model(), tmp_path / "a.onnx")
+    )
+    assert before / after > 3.5  # as its help says, weights take 8 of their 32 bits
 
 
 @pytest.mark.parametrize(
@@ -50,6 +54,11 @@ def test_dynamic_int8_needs_no_width(dse_run: Run, tmp_path: Path) -> None:
         (["--weight-bits", "1"], ["1"]),
         (["--weight-bits", "4", "--granularity", "row"], ["granularity", "row"]),
         (["--weight-bits", "4", "--granularity", "group", "--group-size", "33"], ["group_size", "33"]),
+        (["--weight-bits", "4", "--group-size", "64"], ["--group-size", "--granularity group"]),
+        (["--head-density", "0.5", "--granularity", "tensor"], ["--granularity", "does nothing", "--weight-bits"]),
+        (["--head-density", "0.5", "--clip", "mse"], ["--clip", "does nothing"]),
+        (["--neuron-density", "0.5", "--activation-bits", "32"], ["--activation-bits", "does nothing"]),
+        (["--weight-bits", "4", "--activation-bits", "7"], ["activation_bits", "7"]),
         (["--head-density", "0"], ["density", "0"]),
         (["--neuron-density", "1.5"], ["density", "1.5"]),
     ],

@@ -52,6 +52,18 @@ def test_a_dim_called_source_is_bound_as_the_error_says(dse_run: Run, tmp_path: 
     assert profiled(dse_run, path, "-d", "t4", "--bind", "batch=1,source=7")["bind"] == {"batch": 1, "source": 7}
 
 
+def test_free_ops_that_the_model_does_not_hold_are_refused(dse_run: Run, tmp_path: Path) -> None:
+    path = affine_model(tmp_path / "m.onnx", op_type="Mystery")
+    command = ("profile", path, "-d", "t4", "-b", "batch=1", "--free-ops")
+    assert dse_run(*command, "Mystery").code == 0
+    message = dse_run(*command, "Mystery,Misery").message
+    assert "--free-ops Misery: the model has no such op type; nearest: Mystery" in message
+
+
+def test_top_is_for_the_table(dse_run: Run) -> None:
+    assert "--top is for the printed table" in dse_run("profile", *BERT, "-d", "t4", "--top", "3", "--json").message
+
+
 def test_totals_are_the_sums_of_the_rows_and_every_row_is_plain(dse_run: Run) -> None:
     found = profiled(dse_run, "vit-mnist", "--device", "t4", "--bind", "batch=16")
     rows = found["operators"]

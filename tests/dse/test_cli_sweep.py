@@ -268,6 +268,9 @@ BAD = {
         "weight_bits = [4, 8, 16]", 'granularity = ["tensor"]', ["space.granularity", "add weight_bits"]
     ),
     "free ops that are none": ('path = "vit-mnist"', 'path = "vit-mnist"\nfree_ops = 3', ["model.free_ops", "3"]),
+    "free ops that it has not": (
+        'path = "vit-mnist"', 'path = "vit-mnist"\nfree_ops = ["Foo"]', ["free_ops in [model], Foo:", "no such op type"]
+    ),
     "weights by word": ('path = "vit-mnist"', 'path = "vit-mnist"\nweights = "no"', ["model.weights", "'no'"]),
     "a phase of a file": ('path = "vit-mnist"', 'path = "vit-mnist"\nphase = "decode"', ["model.phase", "is a file"]),
     "weights of the zoo": ('"vit-mnist"', '"vit-b16"\nweights = false', ["model.weights", "of the zoo"]),
