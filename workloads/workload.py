@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Choice", "Program", "Workload"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Workload:
     """What is computed: operators in topological order; edges are tensor names.
 
@@ -43,6 +43,11 @@ class Workload:
     groups: tuple[tuple[str, ...], ...] = ()
     bindings: Mapping[str, int] = field(default_factory=dict)
     held: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Say in a line what it is: its fields written out are megabytes."""
+        sizes = ", ".join(f"{name}={size}" for name, size in self.bindings.items())
+        return f"<Workload {self.name!r}: {len(self.operators)} operators{f', {sizes}' if sizes else ''}>"
 
     def __iter__(self) -> Iterator[Operator]:
         return iter(self.operators)
@@ -168,7 +173,7 @@ class Choice:
     times: float = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Program:
     """An expectation over workloads: decode over context lengths, control flow, a histogram of lengths.
 
@@ -183,6 +188,10 @@ class Program:
     name: str
     parts: tuple[tuple[Num, Workload], ...]
     paths: tuple[tuple[Choice, ...], ...] = ()
+
+    def __repr__(self) -> str:
+        """Say in a line what it is."""
+        return f"<Program {self.name!r}: {len(self.parts)} parts>"
 
     def __iter__(self) -> Iterator[tuple[Num, Workload]]:
         return iter(self.parts)

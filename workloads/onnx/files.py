@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -79,6 +80,8 @@ def open_model(source: str | Path | onnx.ModelProto) -> tuple[onnx.ModelProto, s
 
     if isinstance(source, onnx.ModelProto):
         model, name, folder = source, source.graph.name or "model", None
+    elif not isinstance(source, str | os.PathLike):
+        raise WorkloadError(f"a model is the path of an .onnx file or an onnx.ModelProto, not {source!r}")
     else:
         name, folder = str(source), Path(source).parent
         model = _parsed(Path(source), name)
@@ -103,7 +106,7 @@ def _parsed(path: Path, name: str) -> onnx.ModelProto:
 
     try:
         if path.is_dir():
-            raise WorkloadError(f"{name}: is a folder; give the .onnx file inside it")
+            raise WorkloadError(f"{name}: is a folder; {_inside(path)}")
         if not path.exists():
             raise WorkloadError(f"{name}: no such file; give the path of an .onnx file")
         if not path.is_file():  # a pipe or a device may never end
@@ -122,6 +125,13 @@ def _parsed(path: Path, name: str) -> onnx.ModelProto:
         ) from None
     except OSError as error:
         raise WorkloadError(f"{name!a}: cannot be read ({error.strerror}); give the path of an .onnx file") from None
+
+
+def _inside(folder: Path) -> str:
+    """Say what to give instead of a folder: a checkpoint's configuration is for the zoo."""
+    if (folder / "config.json").is_file():
+        return "its config.json is read by workloads.zoo.architecture(folder), on the command line by dse profile"
+    return "give the .onnx file inside it, or a folder with a config.json"
 
 
 def _contents(model: onnx.ModelProto, name: str) -> Contents:

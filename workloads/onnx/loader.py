@@ -147,6 +147,7 @@ def _loaded(
 ) -> Program:
     from workloads.onnx.parts import assembled
 
+    folder: Path | None = None
     try:
         model, name, folder, contents = open_model(source)
         check_contents(contents, name, folder, must_exist=not options.allow_missing)
@@ -167,8 +168,14 @@ def _loaded(
             finish=_finishing(model, folder, options),
         )
     except WorkloadError as error:
-        raise _on_one_page(error) from error.__cause__
+        raise _on_one_page(_in_file(error, str(source) if folder is not None else "")) from error.__cause__
     return program
+
+
+def _in_file(error: WorkloadError, file: str) -> WorkloadError:
+    """Name the file in an error that is about a part of it."""
+    text = str(error)
+    return error if not file or file in text else WorkloadError(f"{file}: {text}")
 
 
 def _begun(

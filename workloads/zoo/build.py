@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,7 +73,10 @@ def _graph(
     if chosen not in family.phases:
         raise WorkloadError(f"{name}: has no phase {chosen!r}; it has {', '.join(family.phases)}")
     writer = GraphWriter(name, dtype)
-    family.write(writer, family.read(config), Phase(name=chosen, kv_bits=kv_bits, logits=logits))
+    try:
+        family.write(writer, family.read(config), Phase(name=chosen, kv_bits=kv_bits, logits=logits))
+    except WorkloadError as error:
+        raise _of_file(error, source) from error.__cause__
     if kv_bits is not None and not writer.yields(CACHE_FORMATS[kv_bits]):
         raise WorkloadError(
             f"{name}: keeps no KV cache in phase {chosen!r}, so its cache cannot have {kv_bits} bits; leave them out"
@@ -123,7 +127,10 @@ def architecture(
     if context is not None:
         _check_context(writer, context)
     sizes = _sizes(writer, batch, seq, seq if context is None else context, bind)
-    return honoured(load_onnx(writer.model(), **sizes), _config(source)[0])
+    try:
+        return honoured(load_onnx(writer.model(), **sizes), _config(source)[0])
+    except WorkloadError as error:
+        raise _of_file(error, source) from error.__cause__
 
 
 def generation(
@@ -165,9 +172,9 @@ def generation(
         >>> sum(weight for weight, _ in program)
         4.0
     """
-    if prompt < 1 or tokens < 1:
+    if not all(isinstance(count, Integral) and count is not True and count >= 1 for count in (prompt, tokens)):
         raise WorkloadError(
-            f"a generation has at least one token of prompt and one of output, not {prompt} and {tokens}"
+            f"a generation has at least one token of prompt and one of output, not {prompt!r} and {tokens!r}"
         )
     sizes: dict[str, Any] = dict(bind)
     first = architecture(source, phase="prefill", batch=batch, seq=prompt, dtype=dtype, kv_bits=kv_bits, **sizes)
@@ -213,6 +220,10 @@ def _config(source: Source) -> tuple[Mapping[str, Any], str]:
     """Give a configuration and a name: of a published architecture, or of what a file or mapping says."""
     if isinstance(source, Mapping):
         return read_config(source), str(source.get("_name_or_path") or source["model_type"])
+    if not isinstance(source, str | Path):
+        raise WorkloadError(
+            f"{source!r}: not a source; give a published name, a configuration, a config.json or a folder with one"
+        )
     if isinstance(source, Path) or source.endswith(".json") or Path(source).is_dir():
         config = read_config(source)
         path = Path(source)
@@ -224,6 +235,13 @@ def _config(source: Source) -> tuple[Mapping[str, Any], str]:
             f"published name: {nearest(last, published_names(), LISTING)}"
         )
     return published(source).config, source
+
+
+def _of_file(error: WorkloadError, source: Source) -> WorkloadError:
+    """Name the file in an error about a configuration that was read from one."""
+    text, file = str(error), "" if isinstance(source, Mapping) else str(source)
+    is_file = isinstance(source, Path) or file.endswith(".json") or Path(file).is_dir()
+    return WorkloadError(f"{file}: {text}") if file and is_file and file not in text else error
 
 
 def _check_context(writer: GraphWriter, context: int) -> None:
@@ -241,6 +259,8 @@ def _check_context(writer: GraphWriter, context: int) -> None:
 
 def _sizes(writer: GraphWriter, batch: int, seq: int, context: int, bind: Mapping[str, int]) -> dict[str, Any]:
     """Give a size to every symbolic dim of a graph, as arguments of `load_onnx`."""
+    if seq is True or not isinstance(seq, Integral) or seq < 1:
+        raise WorkloadError(f"{writer.name}: seq = {seq!r}; it is a number of tokens: a whole number above 0")
     total = context + 1
     known = {"batch": batch, "seq": seq, "source": seq, TOTAL: total, **bind}
     known |= {name: min(total, limit) for name, limit in writer.limits.items()}

@@ -73,5 +73,5 @@ def published(name: str) -> Published:
     """
     known = _all()
     if name not in known:
-        raise WorkloadError(f"no published architecture {name!r}; {nearest(name, known, LISTING)}")
+        raise WorkloadError(f"no published architecture {name!r}; {nearest(str(name), known, LISTING)}")
     return known[name]
