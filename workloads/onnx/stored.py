@@ -20,8 +20,6 @@ __all__ = ["stored_array", "stored_bytes", "unpacked"]
 _PACKED_BITS = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2}
 """Bits per value of the element types that ONNX packs into bytes: uint4, int4, float4e2m1, uint2, int2."""
 
-_SIGNED = {22, 26}
-
 
 def stored_array(tensor: onnx.TensorProto, folder: Path | None) -> NDArray[Any]:
     """Give the values of a tensor; those of packed types stay packed, one byte an entry (see `unpacked`).
