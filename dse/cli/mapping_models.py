@@ -79,13 +79,13 @@ def _search(
 
     with progress_bar("mapping operators") as bar:
         for done, network in enumerate(partly_mapped(work, settings.accelerator, settings.finder()), start=1):
-            number = len(network.operators)
-            if folder is not None and number > (len(found[-1].operators) if found else 0):
+            number, before = len(network.operators), len(found[-1].operators) if found else 0
+            found.append(network)
+            if folder is not None and number > before:
                 item = network.operators[-1]
                 stem = file_stem(number, item.names[0])
                 draw = not drawn.isdisjoint(item.names)
                 write_mapping(folder, stem, item.operator, item.finding.mapping, item.cost, draw)
-            found.append(network)
             bar(done, done + network.waiting)
 
 
