@@ -32,6 +32,10 @@ DISTILBERT = {
     "max_position_embeddings": 40,
 }
 ALBERT = {**SIZES, "embedding_size": 32}
+DEBERTA_V3 = {
+    **SIZES, "relative_attention": True, "position_buckets": 6, "norm_rel_ebd": "layer_norm", "share_att_key": True,
+    "pos_att_type": "p2c|c2p", "position_biased_input": False, "type_vocab_size": 0, "pad_token_id": 1,
+}  # fmt: skip
 MODERNBERT = {**SIZES, "local_attention": 6, "pad_token_id": 1}
 MODERNBERT_BIASED = {
     "norm_bias": True, "attention_bias": True, "mlp_bias": True, "classifier_bias": True, "decoder_bias": False,
@@ -49,6 +53,12 @@ CASES = [
     *(("electra", "Electra" + head, {**SIZES, "embedding_size": 24}) for head in (*HEADS, "ForPreTraining")),
     ("electra", "ElectraModel", {**SIZES, "embedding_size": 48}),
     *(("mpnet", "MPNet" + head, SIZES) for head in HEADS),
+    *(("deberta-v2", "DebertaV2" + head, DEBERTA_V3) for head in HEADS),
+    ("deberta-v2", "DebertaV2ForMaskedLM", {**DEBERTA_V3, "legacy": False}),
+    ("deberta-v2", "DebertaV2Model", {**SIZES, "type_vocab_size": 2}),  # by content alone
+    ("deberta-v2", "DebertaV2Model", {**DEBERTA_V3, "share_att_key": False, "position_buckets": -1}),
+    ("deberta-v2", "DebertaV2Model", {**DEBERTA_V3, "conv_kernel_size": 3, "conv_act": "gelu", "embedding_size": 32}),
+    ("deberta-v2", "DebertaV2Model", {**DEBERTA_V3, "pos_att_type": ["c2p"], "max_relative_positions": 9}),
     *(("modernbert", "ModernBert" + head, MODERNBERT) for head in HEADS),
     ("modernbert", "ModernBertForMaskedLM", {**MODERNBERT, **MODERNBERT_BIASED}),
     ("modernbert", "ModernBertForSequenceClassification", {**MODERNBERT, "classifier_pooling": "mean"}),
@@ -83,9 +93,10 @@ def test_an_encoder_gives_what_transformers_gives_with_padding(kind: str, auto: 
         pairs = {"logits": torch.stack([theirs.start_logits, theirs.end_logits], -1)}
     if auto == "AlbertForPreTraining":
         pairs["seq_relationship_logits"] = theirs.sop_logits
-    real = feeds["attention_mask"].astype(bool)  # what a padding token gives means nothing; windows may hide all of it
+    # what a padding token gives means nothing: windows, or a mask of pairs, may hide all from it
+    real = feeds["attention_mask"].astype(bool)
     for name, wanted in pairs.items():
-        if kind == "modernbert" and wanted.dim() == 3:
+        if kind in ("deberta-v2", "modernbert") and wanted.dim() == 3:
             assert ours[name].shape == wanted.shape
             ours[name], wanted = ours[name][real], wanted[torch.from_numpy(real)]
         assert difference(ours[name], wanted) < TOLERANCE

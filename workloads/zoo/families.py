@@ -11,6 +11,7 @@ from workloads.zoo import (
     bart,
     bert,
     conformer,
+    deberta,
     deepseek,
     falcon,
     gpt2,
@@ -55,6 +56,7 @@ _BOTH: tuple[PhaseName, ...] = ("encode", "prefill", "decode")
 FAMILIES: dict[str, Family] = {
     **dict.fromkeys(bart.MODEL_TYPES, Family(bart.read, bart.write, _BOTH)),
     **dict.fromkeys(bert.MODEL_TYPES, Family(bert.read, bert.write, _ENCODER)),
+    **dict.fromkeys(deberta.MODEL_TYPES, Family(deberta.read, deberta.write, _ENCODER)),
     **dict.fromkeys(deepseek.MODEL_TYPES, Family(deepseek.read, deepseek.write, _DECODER)),
     **dict.fromkeys(falcon.MODEL_TYPES, Family(falcon.read, falcon.write, _DECODER)),
     **dict.fromkeys(gpt2.MODEL_TYPES, Family(gpt2.read, gpt2.write, _DECODER)),
