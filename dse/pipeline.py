@@ -20,6 +20,7 @@ from dse.constraints import check_feasible
 from dse.model import StandardModel, device_of
 from dse.pareto import non_dominated
 from dse.proposals import key_of, loss_limits, loss_of, predicted_loss, techniques_of
+from dse.reachable import UnmetError, check_reachable
 from dse.results import Result
 from dse.running import run
 from dse.space import Space, per_layer
@@ -169,6 +170,7 @@ def optimize(
         progress: Called as progress(what, done, total).
 
     Raises:
+        UnmetError: No measured design meets the limits on some device; its `found` holds all that was measured.
         DseError: Naming the file, device, task or constraint that cannot be used.
     """
     job = _Job(model, task, devices, bind or {}, objective, constraints or {}, seed, workers, progress)
@@ -226,12 +228,19 @@ class _Job:
             raise TechniqueError(f"{self.path}: found no layer with stored weights to quantize (attention, FFN)")
         self.heads = _prunable(compress.PruneHeads(), self.model)
         self.neurons = _prunable(compress.PruneNeurons(), self.model)
+        self.base = StandardModel({0: self.workload})
+        self._refuse_unreachable()
         self.scorer = Scorer(self.model, self.task)
         self.allowed = allowed_drop(max_drop, self.scorer.reference.value)
         self._refuse_too_large()
-        self.base = StandardModel({0: self.workload})
         self._add([], None, 0.0)
         self.seconds["load and score the uncompressed model"] = time.perf_counter() - start
+
+    def _refuse_unreachable(self) -> None:
+        """Refuse constraints that no design meets on some device, before anything is measured."""
+        for name, device in self.devices.items():
+            spaces = [self._space(name, activation) for activation in ACTIVATION_BITS]
+            check_reachable(self.base, spaces, self.constraints, what=f"on {device.name}")
 
     def _refuse_too_large(self) -> None:
         """Refuse a device that not even the strongest compression fits; what is only too large as it is may shrink."""
@@ -389,15 +398,24 @@ class _Job:
         return fit_curve([rise for rise, _ in pairs], [drop for _, drop in pairs])
 
     def finish(self, sensitivities: Sensitivities, curve: AccuracyCurve, points: int) -> Optimized:
-        """Find the fronts, choose a design for every device, and hand everything over."""
-        fronts, eligible = {}, {}
+        """Find the fronts, choose a design for every device, and hand everything over.
+
+        Raises:
+            UnmetError: No measured design meets the limits on some device; it holds what was found.
+        """
+        fronts: dict[str, tuple[str, ...]] = {}
+        eligible: dict[str, tuple[str, ...]] = {}
+        unmet: list[str] = []
         for device in self.devices:
             table = self._table(device)
             costs = np.stack([table[name] for name in ("drop", *OBJECTIVES)], axis=1)
             front = non_dominated(costs)
             fronts[device] = tuple(d.name for d, on in zip(self.designs, front, strict=True) if on)
-            eligible[device] = self._eligible(device, table)
-        return Optimized(
+            try:
+                eligible[device] = self._eligible(device, table)
+            except SpaceError as error:
+                unmet.append(str(error))
+        found = Optimized(
             workload=self.workload,
             model=self.model,
             task=self.task,
@@ -414,6 +432,9 @@ class _Job:
             points=points,
             seconds=self.seconds,
         )
+        if unmet:
+            raise UnmetError("; ".join(unmet), found)
+        return found
 
     def _table(self, device: str) -> dict[str, Any]:
         table = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,7 +67,7 @@ def optimize(
     names = [inputs.device(name).name for name in device]
     if len(set(names)) != len(names):
         raise SpaceError(f"--device gives one device twice: {', '.join(names)}; name each device once")
-    with reserved_folder(out), progress_bar() as bar:
+    with reserved_folder(out), progress_bar() as bar, _kept(out):
         found = dse.optimize(
             path,
             task,
@@ -89,6 +90,19 @@ def optimize(
     for line in warnings_of(found, timings):
         console().print(line, soft_wrap=True)
     console().print(f"report: {report}", soft_wrap=True)
+
+
+@contextmanager
+def _kept(out: Path) -> Iterator[None]:
+    """Keep the designs that were measured where none of them meets the limits, and say where they are."""
+    from dse.reachable import UnmetError
+    from dse.report.optimization import write_designs
+
+    try:
+        yield
+    except UnmetError as error:
+        write_designs(error.found, out)
+        raise SpaceError(f"{error}; what was measured is in {out / 'designs.csv'}") from None
 
 
 def _timed(found: Optimized, sizes: Mapping[str, int]) -> Mapping[str, Timing]:

@@ -22,7 +22,7 @@ from dse.report.speed import gain_text, timing_section
 from dse.report.tables import markdown_table
 from workloads import compress
 
-__all__ = ["write_chosen", "write_report"]
+__all__ = ["write_chosen", "write_designs", "write_report"]
 
 CITATIONS = {
     "Quantize": "Gholami et al., A Survey of Quantization Methods for Efficient Neural Network Inference, 2021",
@@ -72,10 +72,7 @@ def write_report(found: Optimized, out: Path, timings: Mapping[str, Timing], mod
     pareto_figure(found, out / "pareto.png")
     prediction_figure(found, out / "prediction.png")
     plots.roofline(small, device_of(first), out / "roofline.png")
-    _write_designs(found, out / "designs.csv")
-    with atomic_write(out / "designs.json") as part:
-        plain = {design.name: [item.to_dict() for item in design.techniques] for design in found.designs}
-        Path(part).write_text(json.dumps(plain, indent=1))
+    write_designs(found, out)
     sections = [
         _summary(found, models, timings),
         timing_section(found, timings),
@@ -256,14 +253,14 @@ def _sources(found: Optimized) -> str:
     return "\n".join(lines)
 
 
-def _write_designs(found: Optimized, path: Path) -> None:
-    """Write every measured design on every device as CSV."""
+def write_designs(found: Optimized, out: Path) -> None:
+    """Write every measured design on every device as designs.csv, and what was done to each as designs.json."""
     rows = [
         {
             "design": design.name,
             "device": Path(device).stem,
             "on_front": design.name in front,
-            "chosen": found.chosen[device] == design.name,
+            "chosen": found.chosen.get(device) == design.name,
             "drop_measured": design.measured.drop.value,
             "drop_standard_error": design.measured.drop.standard_error,
             "drop_predicted": design.predicted_drop,
@@ -275,7 +272,10 @@ def _write_designs(found: Optimized, path: Path) -> None:
         for device, front in found.fronts.items()
         for design in found.designs
     ]
-    _write_csv(rows, path)
+    _write_csv(rows, out / "designs.csv")
+    with atomic_write(out / "designs.json") as part:
+        plain = {design.name: [item.to_dict() for item in design.techniques] for design in found.designs}
+        Path(part).write_text(json.dumps(plain, indent=1))
 
 
 def _write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 
+import dse
 import hwmodels
 from dse.pareto import non_dominated
 from dse.pipeline import OBJECTIVES, Optimized, allowed_drop, optimize
+from dse.reachable import UnmetError
+from dse.report.optimization import write_designs
+from tests.dse.cli_runs import Run, files_below
 from workloads import compress, tasks
 from workloads.compress.edit import workload_of
 from workloads.errors import DseError, SpaceError, TaskError
@@ -96,18 +104,58 @@ def test_the_same_seed_finds_the_same_designs(found: Optimized, cache: Path) -> 
     assert again.chosen == found.chosen
 
 
-def test_a_limit_that_nobody_meets_names_the_constraint_and_the_closest_design(found: Optimized, cache: Path) -> None:
-    with pytest.raises(SpaceError, match=r"latency_s <= 1e-09.*closest has.*latency_s = "):
+@pytest.mark.parametrize(
+    ("bounds", "match"),
+    [
+        ({"latency_s": (None, 1e-9)}, r"latency_s <= 1e-09.*on t4.*searched.*closest has latency_s = "),
+        ({"energy_j": (None, 1e-30)}, "energy_j <= 1e-30"),
+        ({"size_bytes": (1e12, None)}, r"size_bytes >= 1e\+12"),
+        ({"size_bytes": (None, 70e3), "latency_s": (1.0, None)}, "latency_s >= 1"),
+        ({"flops": (None, 1.0)}, "'flops': there is no such column; .*latency_s"),
+    ],
+)
+def test_a_limit_that_no_design_can_meet_is_refused_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, bounds: dict[str, Any], match: str
+) -> None:
+    def measured(*_: Any) -> None:
+        raise AssertionError("something was measured")
+
+    monkeypatch.setattr("dse.pipeline.Scorer", measured)
+    with pytest.raises(SpaceError, match=match):
+        optimize(embedded_model(), "mnist", ["t4"], bind={"batch": 16}, constraints=bounds)
+
+
+def test_a_limit_that_no_measured_design_meets_names_it_and_keeps_what_was_measured(
+    cache: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        UnmetError, match=r"no point meets drop <= -0\.5 .*of 5 measured designs.*closest has"
+    ) as raised:
         optimize(
-            embedded_model(),
-            "mnist",
-            ["t4"],
-            bind={"batch": 16},
-            constraints={"latency_s": (None, 1e-9)},
-            budget=2000,
-            measured=4,
-            cache=cache,
-        )
+            embedded_model(), "mnist", ["t4"], bind={"batch": 16}, budget=2000, measured=4, cache=cache,
+            constraints={"drop": (None, -0.5)},
+        )  # fmt: skip
+    kept = raised.value.found
+    assert len(kept.designs) == 5
+    assert not kept.chosen
+    write_designs(kept, tmp_path)
+    rows = pd.read_csv(tmp_path / "designs.csv")
+    assert rows["design"].tolist() == [design.name for design in kept.designs]
+    assert not rows["chosen"].any()
+    assert json.loads((tmp_path / "designs.json").read_text()).keys() == {design.name for design in kept.designs}
+
+
+def test_the_command_leaves_what_was_measured_and_says_where(
+    found: Optimized, dse_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unmet(*_: Any, **__: Any) -> None:
+        raise UnmetError("nobody meets it", replace(found, chosen={}))
+
+    monkeypatch.setattr(dse, "optimize", unmet, raising=False)
+    out = tmp_path / "out"
+    message = dse_run("optimize", "vit-mnist", "--task", "mnist", "-d", "t4", "--out", out).message
+    assert f"nobody meets it; what was measured is in {out / 'designs.csv'}" in message
+    assert files_below(out) == {"designs.csv", "designs.json"}
 
 
 def test_a_batch_that_exceeds_the_device_names_the_largest_that_fits(tmp_path: Path) -> None:
