@@ -96,6 +96,7 @@ def cost_forms(
     rules: Conventions,
     keeps: Sequence[Sequence[str]],
     choices: SpatialChoices,
+    places: Sequence[int],
     fed: dict[tuple[int, int], Floats],
 ) -> Forms:
     """Give the linear forms of every spatial vector.
@@ -106,7 +107,8 @@ def cost_forms(
         rules: What a word is.
         keeps: Roles that each level holds.
         choices: Spatial vectors.
-        fed: What is known of the elements that feed the MACs, by tensor and level; added to.
+        places: Of each level, its place in the device.
+        fed: What is known of the elements that feed the MACs, by tensor and place of the level; added to.
     """
     factors = choices.factors
     windowed = [role for role in ROLES if problem.operands[role].windows]
@@ -121,7 +123,7 @@ def cost_forms(
         if role not in windowed:
             _plain_flows(tables, problem, column, kept, above, temporal)
             continue
-        key = (column, kept[-1])
+        key = (column, places[kept[-1]])
         if key not in fed:
             forwards = passes_on(choices.passing, column, kept[-1], depth)
             fed[key] = _fed(problem, rules, column, above[:, kept[-1]], above[:, depth] // above[:, kept[-1]], forwards)

@@ -45,7 +45,8 @@ class Pattern:
             choices: Spatial vectors, by level of the frame.
             fed: As in `cost_forms`.
         """
-        forms = cost_forms(frame.problem, frame.accelerator, frame.rules, frame.keeps, choices, fed)
+        places = [group[0] for group in frame.merged]
+        forms = cost_forms(frame.problem, frame.accelerator, frame.rules, frame.keeps, choices, places, fed)
         return cls(frame, choices, forms, *_compulsory(frame, choices, forms))
 
     def nest(self, row: int) -> Nest:
