@@ -163,7 +163,9 @@ def test_numbers_are_not_replaced_by_anything_else(name: str) -> None:
     config = sound()[name]
     numbers = [field for field in fields_of(config) if type(config.get(field)) in (int, float)]
     wrong: tuple[Any, ...] = ("text", "", -1, math.inf, math.nan, 10**400, True, [], ["x"], {}, {"a": 1})
-    assert not faults(name, ((f, damaged(config, f, value)) for f in numbers for value in wrong), refused=True)
+    # what the sound configuration says itself is no damage: DeBERTa's -1 means that a field is not used
+    cases = ((f, damaged(config, f, value)) for f in numbers for value in wrong if repr(value) != repr(config[f]))
+    assert not faults(name, cases, refused=True)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,6 +11,7 @@ from typing import Any
 
 from workloads.errors import WorkloadError, nearest
 from workloads.zoo.graph import GraphWriter, transposed
+from workloads.zoo.sinks import softmax_with_sink
 
 __all__ = [
     "ACTIVATIONS",
@@ -221,19 +222,8 @@ def attend(
     if mask:
         scores = g.node("Add", scores, mask)
     if sink:
-        return g.node("MatMul", _softmax_with_sink(g, scores, sink), v)
+        return g.node("MatMul", softmax_with_sink(g, scores, sink), v)
     return g.node("MatMul", g.node("Softmax", scores, axis=-1), v)
-
-
-def _softmax_with_sink(g: GraphWriter, scores: str, sink: str) -> str:
-    """Give the softmax over the scores and a sink, less the sink's share.
-
-    Source: OpenAI 2025, gpt-oss model card, arXiv 2508.10925, section 2.1 (a learned bias in the denominator).
-    """
-    shape = g.node("Concat", g.node("Shape", scores, end=-1), g.constant([1]), axis=0)
-    whole = g.node("Concat", scores, g.node("Expand", sink, shape), axis=-1)
-    shares = g.node("Softmax", whole, axis=-1)
-    return g.node("Slice", shares, g.constant([0]), g.constant([-1]), g.constant([-1]))
 
 
 def causal_mask(g: GraphWriter, ids: str, *, window: int | None = None) -> str:
