@@ -32,6 +32,9 @@ def map_command(
     objective: Annotated[
         str, typer.Option("--objective", help="Of each operator: edp, energy, latency; pareto for one operator.")
     ] = "edp",
+    factors: Annotated[
+        str, typer.Option("--factors", help="perfect: tiles divide their dims; imperfect: edge tiles too, slower.")
+    ] = "perfect",
     relaxed: Annotated[
         bool, typer.Option("--relaxed", help="Any dim on any mesh axis, any bypass, whatever the wires can do.")
     ] = False,
@@ -40,6 +43,7 @@ def map_command(
         typer.Option("--conventions", help="What counts include: silicon (of devices), reference (of --cases)."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for tables, mappings and pictures.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Search again what was found in earlier runs.")] = False,
     draw: Annotated[
         str | None, typer.Option("--draw", help="Mappings to draw into --out: all (default), none, or an operator.")
     ] = None,
@@ -78,7 +82,15 @@ def map_command(
             f"nothing to map: give a model, or an operator such as {EXAMPLES['gemm']}, and --device; or --cases FOLDER"
         )
     settings = map_settings(
-        device, objective, relaxed=relaxed, conventions=conventions, out=out, draw=draw, as_json=as_json
+        device,
+        objective,
+        factors=factors,
+        relaxed=relaxed,
+        remember=not no_cache,
+        conventions=conventions,
+        out=out,
+        draw=draw,
+        as_json=as_json,
     )
     zoo = ZooOptions(phase=phase, context=context, tokens=tokens, dtype=dtype, kv_bits=kv_bits)
     sizes = inputs.parse_bind(bind or ())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from workloads.errors import MappingError, nearest
+from workloads.errors import MappingError, StoreError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from hwmodels import Accelerator
     from hwmodels.mapping import Conventions, Result
     from hwmodels.mapping.mapper.goals import Objective
+    from hwmodels.mapping.mapper.search import Factors
     from workloads.operator import Operator
 
 __all__ = ["MapSettings", "map_settings", "rules_of"]
 
 OBJECTIVES: dict[str, Objective] = {"edp": "edp", "energy": "energy", "latency": "latency", "pareto": "pareto"}
+FACTORS: dict[str, Factors] = {"perfect": "perfect", "imperfect": "imperfect"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,9 @@ class MapSettings:
     Attributes:
         accelerator: Where; it counts as was asked for.
         objective: Of each operator.
+        factors: perfect, or imperfect: edge tiles too.
         relaxed: Whether unrolling and bypass may do what the device cannot wire.
+        remember: Whether mappings of earlier runs are used, and kept for later ones.
         out: Folder for tables, mappings and pictures.
         draw: Mappings to draw: all, none, or an operator's name or block.
         as_json: Whether stdout gets JSON.
@@ -37,23 +41,35 @@ class MapSettings:
 
     accelerator: Accelerator
     objective: Objective
+    factors: Factors
     relaxed: bool
+    remember: bool
     out: Path | None
     draw: str
     as_json: bool
 
     def finder(self) -> Callable[[Operator], Result]:
-        """Give the mapper."""
-        from hwmodels.mapping import search
+        """Give the mapper; with perfect factors it remembers what it found in earlier runs."""
+        from hwmodels.mapping.mapper.memo import Memo
+        from hwmodels.mapping.mapper.search import search
 
-        return partial(search, accelerator=self.accelerator, objective=self.objective, relaxed=self.relaxed)
+        options: dict[str, Any] = {
+            "accelerator": self.accelerator,
+            "objective": self.objective,
+            "relaxed": self.relaxed,
+        }
+        if self.factors == "imperfect":
+            return partial(search, factors=self.factors, **options)
+        return partial(Memo(_memory() if self.remember else None).search, **options)
 
 
 def map_settings(
     device: str | None,
     objective: str,
     *,
+    factors: str,
     relaxed: bool,
+    remember: bool,
     conventions: str | None,
     out: Path | None,
     draw: str | None,
@@ -64,7 +80,9 @@ def map_settings(
     Args:
         device: Name or file of a spatial accelerator.
         objective: edp, energy, latency or pareto.
+        factors: perfect or imperfect.
         relaxed: As it is.
+        remember: As it is.
         conventions: reference or silicon; None: those of the accelerator.
         out: As it is.
         draw: all, none, or an operator; None: what is usual.
@@ -80,6 +98,8 @@ def map_settings(
         raise MappingError(f"no device: give --device {' or '.join(hwmodels.accelerators())}, or a TOML file")
     if objective not in OBJECTIVES:
         raise MappingError(f"--objective {objective!r}: unknown; {nearest(objective, OBJECTIVES)}")
+    if factors not in FACTORS:
+        raise MappingError(f"--factors {factors!r}: unknown; {nearest(factors, FACTORS)}")
     if draw is not None and out is None:
         raise MappingError("--draw writes pictures: give a folder for them with --out")
     accelerator = hwmodels.load(device, kind=hwmodels.Accelerator)
@@ -87,11 +107,24 @@ def map_settings(
     return MapSettings(
         accelerator=accelerator if rules is None else replace(accelerator, conventions=rules),
         objective=OBJECTIVES[objective],
+        factors=FACTORS[factors],
         relaxed=relaxed,
+        remember=remember,
         out=out,
         draw=draw or ("none" if objective == "pareto" else "all"),
         as_json=as_json,
     )
+
+
+def _memory() -> Path | None:
+    """Give the folder of mappings that were found before; None where it cannot be written to: then none are kept."""
+    from dse.files import output_folder
+    from hwmodels.mapping.mapper.memo import mapping_cache
+
+    try:
+        return output_folder(mapping_cache())
+    except StoreError:
+        return None
 
 
 def rules_of(conventions: str | None) -> Conventions | None:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import hwmodels
-import hwmodels.mapping
 from hwmodels.mapping import evaluate, narrowed, parse_mapping
 from hwmodels.mapping.cases import conv_operator, gemm_operator
+from hwmodels.mapping.mapper import memo
 from hwmodels.specs import spec_text
 from tests.dse.cli_runs import Run, files_below
 from workloads import load_onnx
@@ -23,6 +23,12 @@ from workloads.zoo import embedded_model
 
 GEMM = "gemm:M=32,N=48,K=64"
 GEMMINI = hwmodels.load("gemmini")
+
+
+@pytest.fixture(autouse=True)
+def own_memory(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Mappings that are remembered on this machine stay out of the tests."""
+    monkeypatch.setenv("DSE_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -170,9 +176,36 @@ def test_a_convolution_takes_a_stride(dse_run: Run) -> None:
     assert found["totals"]["macs"] == math.prod(sizes.values())
 
 
+def test_what_was_found_before_is_not_searched_again(
+    dse_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = record(dse_run, GEMM, "-d", "gemmini")
+    monkeypatch.setattr(memo, "search", interrupted_after(0))
+    assert record(dse_run, GEMM, "-d", "gemmini") == first
+    assert dse_run("map", GEMM, "-d", "gemmini", "--no-cache").code == 130
+    monkeypatch.undo()
+    monkeypatch.setenv("DSE_CACHE", str(tmp_path / "file" / "cache"))
+    (tmp_path / "file").write_text("in the way")
+    assert record(dse_run, GEMM, "-d", "gemmini") == first
+
+
+def test_edge_tiles_help_where_no_tile_divides(dse_run: Run) -> None:
+    """Of 37 and 53 only whole rows and columns divide: the array stands still for most of the time."""
+    prime = "gemm:M=37,N=53,K=16"
+    perfect, edges = (record(dse_run, prime, "-d", "gemmini", "--factors", name) for name in ("perfect", "imperfect"))
+    assert edges["totals"]["energy_j"] * edges["totals"]["cycles"] < (
+        perfect["totals"]["energy_j"] * perfect["totals"]["cycles"]
+    )
+    assert edges["totals"]["utilization"] > 4 * perfect["totals"]["utilization"]
+    cost = evaluate(
+        gemm_operator("g", {"M": 37, "N": 53, "K": 16}), GEMMINI, parse_mapping(edges["operators"][0]["mapping"])
+    )
+    assert float(cost.energy_j[0]) == pytest.approx(edges["totals"]["energy_j"], rel=1e-12)
+
+
 def interrupted_after(count: int) -> Callable[..., Any]:
     """A mapper that is interrupted when it is asked for one more."""
-    search = hwmodels.mapping.search
+    search = memo.search
     asked: list[Any] = []
 
     def mapper(*arguments: Any, **options: Any) -> Any:
@@ -186,8 +219,10 @@ def interrupted_after(count: int) -> Callable[..., Any]:
 
 def test_an_interrupt_leaves_what_is_finished(dse_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = record(dse_run, "vit-mnist", "-d", "gemmini", "-b", "batch=1")
-    monkeypatch.setattr(hwmodels.mapping, "search", interrupted_after(2))
-    done = dse_run("map", "vit-mnist", "-d", "gemmini", "-b", "batch=1", "--out", tmp_path, "--draw", "none")
+    monkeypatch.setattr(memo, "search", interrupted_after(2))
+    done = dse_run(
+        "map", "vit-mnist", "-d", "gemmini", "-b", "batch=1", "--out", tmp_path, "--draw", "none", "--no-cache"
+    )
     assert (done.code, done.err) == (130, "interrupted\n")
     assert f"interrupted: {len(whole['operators']) - 2} more mappings were not looked for" in done.out
     assert len(list(tmp_path.glob("mappings/*.txt"))) == 2
@@ -199,7 +234,7 @@ def test_an_interrupt_leaves_what_is_finished(dse_run: Run, tmp_path: Path, monk
 def test_an_interrupt_before_anything_is_finished_leaves_nothing(
     dse_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hwmodels.mapping, "search", interrupted_after(0))
+    monkeypatch.setattr(memo, "search", interrupted_after(0))
     done = dse_run("map", GEMM, "-d", "gemmini", "--out", tmp_path / "new")
     assert (done.code, done.out, done.err) == (130, "", "interrupted\n")
     assert not (tmp_path / "new").exists()
@@ -212,6 +247,7 @@ def test_an_interrupt_before_anything_is_finished_leaves_nothing(
         (["vit-mnist", "-d", "h100-sxm"], "of kind gpu; this needs a spatial accelerator: eyeriss, gemmini"),
         (["vit-mnist", "-d", "gemini"], "unknown device 'gemini'; nearest: gemmini"),
         (["vit-mnist", "-d", "gemmini", "--objective", "edpp"], "--objective 'edpp': unknown; nearest: edp"),
+        (["vit-mnist", "-d", "gemmini", "--factors", "any"], "--factors 'any': unknown; known: imperfect, perfect"),
         (["vit-mnist", "-d", "gemmini", "--objective", "pareto"], "the front of one operator, and 'vit-mnist' a model"),
         (["vit-mnist", "-d", "gemmini", "--draw", "all"], "--draw writes pictures: give a folder for them with --out"),
         (["vit-mnist", "-d", "gemmini", "--conventions", "x"], "--conventions 'x': unknown; known: reference, silicon"),
