@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = ["Bar", "console", "print_table", "progress_bar", "short"]
+__all__ = ["Bar", "console", "print_table", "progress_bar", "short", "shortened"]
 
 SHOW_AFTER_S = 2.0
 """A bar for less than this would only flicker [s]."""
@@ -35,12 +35,23 @@ def short(text: str, width: int) -> str:
     return text if len(text) <= width else "…" + text[len(text) - max(width, 2) + 1 :]
 
 
+def shortened(text: str, width: int) -> str:
+    """Cut a text at its end: the start of a word tells more.
+
+    Example:
+        >>> shortened("DequantizeLinear", 11), shortened("QuantizeLinear", 11)
+        ('Dequantize…', 'QuantizeLi…')
+    """
+    return text if len(text) <= width else text[: max(width, 2) - 1] + "…"
+
+
 def print_table(
     header: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,
     left: Sequence[int] = (0,),
     cut: Sequence[int] = (0,),
+    cut_end: Sequence[int] = (),
     wrap: Sequence[int] = (),
     title: str = "",
 ) -> None:
@@ -51,6 +62,7 @@ def print_table(
         rows: Cells, printed as they are.
         left: Columns that are aligned left; the others are numbers.
         cut: Columns whose cells lose their front where the table would be too wide.
+        cut_end: Columns whose cells lose their end instead.
         wrap: Columns that wrap instead.
         title: Above the table.
     """
@@ -61,7 +73,7 @@ def print_table(
     target = console()
     cells = [[str(cell) for cell in row] for row in rows]
     if not wrap:
-        cells = _fitted(header, cells, cut, target.width)
+        cells = _fitted(header, cells, cut, cut_end, target.width)
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for number, name in enumerate(header):
         justify: Any = "left" if number in left else "right"
@@ -73,18 +85,21 @@ def print_table(
     target.print(table)
 
 
-def _fitted(header: Sequence[str], rows: list[list[str]], cut: Sequence[int], width: int) -> list[list[str]]:
+def _fitted(
+    header: Sequence[str], rows: list[list[str]], cut: Sequence[int], cut_end: Sequence[int], width: int
+) -> list[list[str]]:
     """Shorten the cells of some columns, the widest first, until the table fits."""
     lines = [list(header), *rows]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
     excess = sum(widths) + 2 * (len(widths) - 1) - width
     while excess > 0:
-        widest = max(cut, key=lambda number: widths[number] - _width(header[number]), default=None)
+        widest = max([*cut, *cut_end], key=lambda number: widths[number] - _width(header[number]), default=None)
         if widest is None or widths[widest] <= max(_width(header[widest]), 8):
             break
         widths[widest] -= 1
         excess -= 1
-    return [[short(cell, widths[n]) if n in cut else cell for n, cell in enumerate(row)] for row in rows]
+    ways = {**dict.fromkeys(cut, short), **dict.fromkeys(cut_end, shortened)}
+    return [[ways[n](cell, widths[n]) if n in ways else cell for n, cell in enumerate(row)] for row in rows]
 
 
 def _width(cell: str) -> int:

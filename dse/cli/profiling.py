@@ -235,8 +235,9 @@ def _print_rows(rows: Sequence[dict[str, Any]], title: str) -> None:
                 f"{row['share']:.1%}",
             ]
         )
-    names_end = 3 if wide else 2
-    print_table(header, cells, left=(*range(names_end), header.index("bound")), cut=range(names_end), title=title)
+    kind = header.index("type")
+    left = (*range(kind + 1), header.index("bound"))
+    print_table(header, cells, left=left, cut=range(kind), cut_end=(kind,), title=title)
 
 
 def _tight(value: float, unit: str = "") -> str:

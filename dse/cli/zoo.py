@@ -96,7 +96,7 @@ def _list(as_json: bool) -> None:
         print(json.dumps(rows, indent=1))
         return
     cells = [[e.name, str(e.config["model_type"]), si(e.parameters), e.source] for e in entries]
-    print_table(["name", "model type", "published", "source"], cells, left=(0, 1, 3), cut=(3,))
+    print_table(["name", "model type", "published", "source"], cells, left=(0, 1, 3), cut=(), cut_end=(3,))
 
 
 def _show(model: str, phase: str | None, dtype: str, kv_bits: int | None, as_json: bool) -> None:

@@ -60,6 +60,14 @@ def test_free_ops_that_the_model_does_not_hold_are_refused(dse_run: Run, tmp_pat
     assert "--free-ops Misery: the model has no such op type; nearest: Mystery" in message
 
 
+def test_op_types_keep_their_beginnings_in_a_narrow_terminal(dse_run: Run) -> None:
+    model = FIXTURES / "graph_kinds" / "bert4_qdq_int8.onnx"
+    lines = dse_run("profile", model, "--no-weights", "-d", "t4", "-b", "batch=1,seq=8").out.splitlines()
+    kinds = {line[len("operator       ") :].split()[0] for line in lines if line.endswith("%")}
+    assert {"QuantizeL…", "Dequantiz…", "MatMul"} <= kinds
+    assert max(map(len, lines)) <= 80
+
+
 def test_top_is_for_the_table(dse_run: Run) -> None:
     assert "--top is for the printed table" in dse_run("profile", *BERT, "-d", "t4", "--top", "3", "--json").message
 

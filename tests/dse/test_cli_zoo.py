@@ -21,6 +21,14 @@ def test_the_list_names_every_published_architecture(dse_run: Run) -> None:
     assert all(row["source"] and row["parameters"] > 0 for row in rows)
 
 
+def test_the_list_shows_the_beginning_of_every_source(dse_run: Run) -> None:
+    lines = dse_run("zoo").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for row in json.loads(dse_run("zoo", "--json").out):
+        (line,) = [line for line in lines if line.split()[:1] == [row["name"]]]
+        assert row["source"][:12] in line
+
+
 def test_one_architecture_is_shown_with_its_parameters_beside_the_published(dse_run: Run) -> None:
     shown = json.loads(dse_run("zoo", "bert-base", "--json").out)
     # Devlin et al. 2019: 110 M; 12 x (12 x 768^2) in layers, 30,522 x 768 and 512 x 768 in embeddings
