@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["certificate", "write_certificate"]
 
 
-
 def certificate(result: Result) -> dict[str, Any]:
     """Write what a search found and claims as plain data: operator, accelerator, rules, space, value, bound, mappings.
 
@@ -52,9 +51,7 @@ def certificate(result: Result) -> dict[str, Any]:
         },
         "accelerator": {
             **{name: getattr(device, name) for name in ACCELERATOR_FIELDS},
-            "levels": [
-                {**asdict(level), "partitions": dict(level.partitions)} for level in device.levels
-            ],
+            "levels": [{**asdict(level), "partitions": dict(level.partitions)} for level in device.levels],
         },
         "conventions": asdict(result.conventions),
         "objective": result.objective,
@@ -88,7 +85,9 @@ def write_certificate(result: Result, path: str | os.PathLike[str]) -> None:
         part.write_text(json.dumps(certificate(result), indent=1) + "\n", encoding="utf-8")
         part.replace(target)
     except OSError as error:
-        raise MappingError(f"cannot write the certificate {str(path)!r}: {error.strerror}; give another place") from None
+        raise MappingError(
+            f"cannot write the certificate {str(path)!r}: {error.strerror}; give another place"
+        ) from None
     finally:
         part.unlink(missing_ok=True)
 

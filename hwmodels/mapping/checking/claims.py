@@ -122,7 +122,9 @@ def _accelerator(entry: MappingABC[str, Any], rules: Conventions) -> Accelerator
 
 def _level(entry: MappingABC[str, Any]) -> BufferLevel:
     values = {item.name: entry[item.name] for item in fields(BufferLevel)}
-    mesh = tuple(MeshAxis(**{item.name: _frozen(axis[item.name]) for item in fields(MeshAxis)}) for axis in values["mesh"])
+    mesh = tuple(
+        MeshAxis(**{item.name: _frozen(axis[item.name]) for item in fields(MeshAxis)}) for axis in values["mesh"]
+    )
     return BufferLevel(**{**{name: _frozen(value) for name, value in values.items()}, "mesh": mesh})
 
 

@@ -158,9 +158,7 @@ def inwards(setting: Setting, classes: Classes) -> Iterator[Classes]:
         yield from _with_innermost(setting, part, np.concatenate([part.tiles, tiles[:, None]], axis=1), active)
 
 
-def _with_innermost(
-    setting: Setting, classes: Classes, tiles: Ints, active: NDArray[np.bool_]
-) -> Iterator[Classes]:
+def _with_innermost(setting: Setting, classes: Classes, tiles: Ints, active: NDArray[np.bool_]) -> Iterator[Classes]:
     """Tell apart which loop is innermost at the level whose loops have just been decided."""
     none = np.full(len(classes), -1, dtype=np.int64)
     if classes.tiles.shape[1] - 1 >= setting.ordered:

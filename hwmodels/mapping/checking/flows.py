@@ -61,7 +61,7 @@ class Line:
 
     def elements(self, sizes: Ints) -> Ints:
         """Count the elements of a contiguous piece that are used; sizes of its dims (n, line dims)."""
-        if not self.dims:
+        if not self.dims or not len(sizes):
             return np.ones(len(sizes), dtype=np.int64)
         code = sizes @ np.cumprod([1, *(int(column.max()) + 1 for column in sizes.T[:-1])])
         _, first, back = np.unique(code, return_index=True, return_inverse=True)
@@ -187,9 +187,7 @@ def setting_of(
     return Setting(problem, accelerator, rules, keeps, sizes, names, flows, groups, factors, fill)
 
 
-def _flows(
-    problem: Problem, role: Role, keeps: tuple[tuple[Role, ...], ...], names: tuple[str, ...]
-) -> Iterator[Flow]:
+def _flows(problem: Problem, role: Role, keeps: tuple[tuple[Role, ...], ...], names: tuple[str, ...]) -> Iterator[Flow]:
     operand = problem.operands[role]
     kept = [place for place, roles in enumerate(keeps) if role in roles]
     lines = tuple(_line(problem, window, names) for window in operand.windows)

@@ -126,9 +126,7 @@ def _charge(setting: Setting, flow: Flow, classes: Classes, above: Ints, copies:
     return energy + fills * inner * levels[child].write_j
 
 
-def _charge_first(
-    setting: Setting, flow: Flow, classes: Classes, above: Ints, words: Floats, load: _Load
-) -> None:
+def _charge_first(setting: Setting, flow: Flow, classes: Classes, above: Ints, words: Floats, load: _Load) -> None:
     """Add what is loaded before the first step and stored after the last one, once the tile is known."""
     tile = classes.tiles[:, flow.child]
     together = tile * (above[:, flow.child] // above[:, flow.parent])
