@@ -157,12 +157,18 @@ def _run(patterns: list[Pattern], race: Race) -> int:
 
 
 def _points(problem: Problem, accelerator: Accelerator, rules: Conventions, found: Found) -> tuple[Point, ...]:
-    """Give what was found as mappings with their exact costs, by ascending cycles."""
+    """Give what was found as mappings, by ascending cycles, priced by the cost model: it has to agree."""
     points = []
-    for way in found.what:
+    for way, energy, cycles in zip(found.what, found.energy, found.cycles, strict=True):
         batch, _ = next(batches(way))
         mapping = trimmed(batch.mapping(0), problem)
-        points.append(Point(mapping, evaluate(problem, accelerator, mapping, rules, relaxed=True)))
+        cost = evaluate(problem, accelerator, mapping, rules, relaxed=True)
+        if not np.allclose([cost.energy_j[0], cost.cycles[0]], [energy, cycles], rtol=1e-9, atol=0.0):
+            raise AssertionError(
+                f"{problem.name} on {accelerator.name}: the mapper counts {energy} J and {cycles} cycles where the cost "
+                f"model counts {cost.energy_j[0]} J and {cost.cycles[0]} cycles; please report the operator and device"
+            )
+        points.append(Point(mapping, cost))
     return tuple(points)
 
 
