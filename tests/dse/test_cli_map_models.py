@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import hwmodels
+import hwmodels.mapping
 from hwmodels.mapping import evaluate, narrowed, parse_mapping
 from hwmodels.mapping.cases import conv_operator, gemm_operator
 from hwmodels.mapping.mapper import memo
@@ -205,7 +206,7 @@ def test_edge_tiles_help_where_no_tile_divides(dse_run: Run) -> None:
 
 def interrupted_after(count: int) -> Callable[..., Any]:
     """A mapper that is interrupted when it is asked for one more."""
-    search = memo.search
+    search = hwmodels.mapping.search
     asked: list[Any] = []
 
     def mapper(*arguments: Any, **options: Any) -> Any:
