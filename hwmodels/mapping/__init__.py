@@ -1,5 +1,7 @@
 """Mapping operators on spatial accelerators: what a mapping moves and costs, and how it is written."""
 
+from hwmodels.mapping.certificate import write_certificate
+from hwmodels.mapping.checker import Report, check_certificate
 from hwmodels.mapping.mapper.results import Point, Result, Space
 from hwmodels.mapping.mapper.search import search
 from hwmodels.mapping.problem import Operand, Problem, Window, narrowed, problem_of, problem_on
@@ -23,12 +25,14 @@ __all__ = [
     "Operand",
     "Point",
     "Problem",
+    "Report",
     "Result",
     "Slot",
     "Space",
     "Structure",
     "Traffic",
     "Window",
+    "check_certificate",
     "evaluate",
     "from_factors",
     "mapping_text",
@@ -37,4 +41,5 @@ __all__ = [
     "problem_of",
     "problem_on",
     "search",
+    "write_certificate",
 ]

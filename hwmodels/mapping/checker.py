@@ -1,8 +1,8 @@
 """Verify a certificate without the mapper: `check_certificate(path)`.
 
 Only the cost model is shared with the search. The checker re-evaluates the mappings, then goes through the whole space
-itself: all bypass patterns and spatial vectors, all tiles level by level, which loop is innermost, at last every order of
-the loops. What has a lower bound (`checking`) no better than the claim is discarded with all that is inside it; the
+itself: all bypass patterns and spatial vectors, all tiles level by level, which loop is innermost, at last every order
+of the loops. What has a lower bound (`checking`) no better than the claim is discarded with all that is inside it; the
 mappings that are left are priced one by one. So the report is right if the cost model and these bounds are, whatever
 the search did.
 """
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from hwmodels.mapping.checking.claims import Claim, read_certificate
 from hwmodels.mapping.checking.classes import Spread, bypass_patterns, inwards, spreads
-from hwmodels.mapping.checking.flows import Classes, Setting, setting_of
 from hwmodels.mapping.checking.orders import every_order, order_count
 from hwmodels.mapping.checking.prices import fitting, least_costs
+from hwmodels.mapping.checking.settings import Classes, Setting, setting_of
 from hwmodels.mapping.problem import Problem, problem_on
 from hwmodels.mapping.records import Mapping
 from hwmodels.mapping.text import mapping_text
@@ -92,7 +92,7 @@ def check_certificate(
         lines.append(f"re-evaluated: {len(claim.mappings)} mapping(s), costs as claimed")
         proof = _Proof(claim, problem_on(claim.operator, claim.accelerator, claim.conventions), most_mappings)
         proof.run()
-    except _Refuted as refuted:
+    except _RefutedError as refuted:
         fault = str(refuted)
         shown = [f"FAILED: {fault}"]
         if refuted.better is not None:
@@ -102,7 +102,7 @@ def check_certificate(
     return Report(True, (*lines, *proof.lines(), verdict))
 
 
-class _Refuted(Exception):
+class _RefutedError(Exception):
     """The claim does not hold, or could not be verified."""
 
     def __init__(self, fault: str, better: Mapping | None = None) -> None:
@@ -127,28 +127,28 @@ def _value(objective: str, energy: Floats, cycles: Floats) -> Floats:
 def _reevaluate(claim: Claim) -> None:
     """Price the claimed mappings."""
     if claim.factors != "perfect":
-        raise _Refuted(f"the claim is about {claim.factors} factors; only perfect ones can be checked")
+        raise _RefutedError(f"the claim is about {claim.factors} factors; only perfect ones can be checked")
     try:
         cost = evaluate(claim.operator, claim.accelerator, claim.mappings, claim.conventions, claim.relaxed)
         for row in range(len(cost)):
             cost.require_fit(row)
     except MappingError as error:
-        raise _Refuted(f"a claimed mapping is not valid: {error}") from None
+        raise _RefutedError(f"a claimed mapping is not valid: {error}") from None
     for row, (energy, cycles) in enumerate(claim.costs):
         _require_same("energy [J]", energy, float(cost.energy_j[row]))
         _require_same("cycles", cycles, float(cost.cycles[row]))
     _require_same("value", claim.value, float(_value(claim.objective, cost.energy_j, cost.cycles)[0]))
     if not claim.lower_bound <= claim.value * (1 + SAME):
-        raise _Refuted(f"the lower bound {claim.lower_bound:.9g} is above the value {claim.value:.9g}")
+        raise _RefutedError(f"the lower bound {claim.lower_bound:.9g} is above the value {claim.value:.9g}")
     if (np.diff(cost.cycles) <= 0).any() or (np.diff(cost.energy_j) >= 0).any():
-        raise _Refuted("of the points of the front one beats another, or they are not in ascending cycles")
+        raise _RefutedError("of the points of the front one beats another, or they are not in ascending cycles")
     if claim.objective != "pareto" and len(claim.mappings) != 1:
-        raise _Refuted(f"{len(claim.mappings)} mappings are claimed to be the one best")
+        raise _RefutedError(f"{len(claim.mappings)} mappings are claimed to be the one best")
 
 
 def _require_same(what: str, claimed: float, true: float) -> None:
     if not abs(claimed - true) <= SAME * abs(true):
-        raise _Refuted(f"the {what} of a claimed mapping is {true:.9g}, not {claimed:.9g}")
+        raise _RefutedError(f"the {what} of a claimed mapping is {true:.9g}, not {claimed:.9g}")
 
 
 @dataclass(slots=True)
@@ -160,7 +160,7 @@ class _Stage:
         seen: Classes.
         tight: Of them, those whose tile does not fit.
         discarded: Of them, those whose bound is no better than the claim.
-        least: Least bound among these, over the claim.
+        least: Least bound among these, over the claim; of a front it has no meaning.
     """
 
     name: str
@@ -172,7 +172,7 @@ class _Stage:
     def __str__(self) -> str:
         left = self.seen - self.tight - self.discarded
         fit = f", {self.tight:,} do not fit" if self.tight else ""
-        least = f" (bounds from {self.least:.6f} of the claim)" if self.discarded else ""
+        least = f" (bounds from {self.least:.6f} of the claim)" if np.isfinite(self.least) else ""
         return f"{self.name}: {self.seen:,} classes{fit}, {self.discarded:,} discarded{least}, {left:,} left"
 
 
@@ -200,7 +200,7 @@ class _Proof:
         """Go through everything.
 
         Raises:
-            _Refuted: Something is better than the claim, or there is too much to price.
+            _RefutedError: Something is better than the claim, or there is too much to price.
         """
         claim = self.claim
         names = [level.name for level in claim.accelerator.levels]
@@ -217,7 +217,8 @@ class _Proof:
 
     def lines(self) -> Iterator[str]:
         """Say what every stage came to."""
-        yield f"space: {self.patterns} bypass patterns, {self.stages[0].seen // max(self.patterns, 1):,} spatial vectors"
+        vectors = self.stages[0].seen // max(self.patterns, 1)
+        yield f"space: {self.patterns} bypass patterns, {vectors:,} spatial vectors"
         yield from map(str, self.stages)
         yield f"every order of the rest: {self.priced:,} mappings priced, none better"
 
@@ -228,10 +229,12 @@ class _Proof:
         fits = fitting(setting, classes)
         stage.tight += int((~fits).sum())
         classes = classes.take(fits)
+        if not len(classes):
+            return
         energy, cycles = least_costs(setting, classes)
         better = self._better(energy, cycles)
         stage.discarded += int((~better).sum())
-        if not better.all():
+        if not better.all() and self.claim.objective != "pareto":
             value = _value(self.claim.objective, energy[~better], cycles[~better])
             stage.least = min(stage.least, float(value.min()) / self.claim.value)
         classes = classes.take(better)
@@ -262,7 +265,7 @@ class _Proof:
         """Price every order of the loops of some classes."""
         count = order_count(setting, vectors, classes)
         if self.priced + count > self.most:
-            raise _Refuted(
+            raise _RefutedError(
                 f"not verified: more than {self.most:,} mappings would have to be priced one by one; "
                 "allow more (most_mappings)"
             )
@@ -273,7 +276,7 @@ class _Proof:
             if better.any():
                 value = _value(self.claim.objective, cost.energy_j, cost.cycles)
                 row = int(np.argmin(np.where(better, value, np.inf)))
-                raise _Refuted(
+                raise _RefutedError(
                     f"a mapping has {value[row]:.9g} (energy {cost.energy_j[row]:.9g} J, {cost.cycles[row]:.9g} "
                     f"cycles), which is better than the claim of {self.claim.lower_bound:.9g}",
                     batch.mapping(row),

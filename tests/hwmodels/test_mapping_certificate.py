@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-
 import hwmodels
 from hwmodels.mapping import (
     REFERENCE,
@@ -33,9 +32,9 @@ from hwmodels.mapping.cases import conv_operator, gemm_operator, read_architectu
 from hwmodels.mapping.certificate import certificate, write_certificate
 from hwmodels.mapping.checker import check_certificate
 from hwmodels.mapping.checking.classes import bypass_patterns, inwards, spreads
-from hwmodels.mapping.checking.flows import Classes, Setting, setting_of
 from hwmodels.mapping.checking.orders import every_order, order_count
 from hwmodels.mapping.checking.prices import fitting, least_costs
+from hwmodels.mapping.checking.settings import Classes, Setting, setting_of
 from hwmodels.mapping.problem import problem_on
 from tests.hwmodels.brute_force import every_cost
 from workloads.errors import MappingError
@@ -85,7 +84,7 @@ def test_optima_of_other_objectives_verify(objective: Any) -> None:
 
 @pytest.mark.parametrize("sizes", BERT)
 def test_optima_on_a_device_that_counts_what_silicon_does_verify(sizes: tuple[int, int, int]) -> None:
-    require_verified(certificate(search(gemm(*sizes), hwmodels.load("gemmini"))))  # type: ignore[arg-type]
+    require_verified(certificate(search(gemm(*sizes), hwmodels.load("gemmini"))))
 
 
 @pytest.mark.parametrize(
@@ -102,11 +101,11 @@ def test_optima_of_convolutions_verify(sizes: dict[str, int], stride: int) -> No
 
 def test_the_optimum_of_a_strided_convolution_on_a_device_verifies() -> None:
     operator = conv_operator("conv", {"R": 3, "S": 3, "P": 8, "Q": 8, "C": 32, "K": 32, "N": 1}, 2)
-    require_verified(certificate(search(operator, hwmodels.load("gemmini"))))  # type: ignore[arg-type]
+    require_verified(certificate(search(operator, hwmodels.load("gemmini"))))
 
 
 def test_the_front_of_a_device_verifies_point_by_point() -> None:
-    found = search(gemm(128, 192, 64), hwmodels.load("gemmini"), "pareto")  # type: ignore[arg-type]
+    found = search(gemm(128, 192, 64), hwmodels.load("gemmini"), "pareto")
     assert len(found.points) > 1
     written = certificate(found)
     require_verified(written)
@@ -144,8 +143,9 @@ def tampered(written: Entry) -> Entry:
 
 
 def test_what_verifies_is_the_best_of_brute_force() -> None:
-    dram, buffer, spad = toy().levels
-    operator, accelerator = gemm(2, 4, 3), toy(levels=(dram, replace(buffer, capacity_words=9, mesh=spad.mesh)))
+    dram, buffer, _ = toy().levels
+    mesh = (MeshAxis(name="X", size=2, dims=("N",)),)
+    operator, accelerator = gemm(2, 4, 2), toy(levels=(dram, replace(buffer, capacity_words=6, mesh=mesh)))
     energy, cycles = every_cost(operator, accelerator, REFERENCE).T
     objectives: tuple[Any, ...] = ("edp", "energy", "latency")
     for objective, values in zip(objectives, (energy * cycles, energy, cycles), strict=True):
@@ -221,8 +221,13 @@ def worse_with_gap(bound: float) -> Entry:
 def test_an_inner_tile_that_does_not_fit_is_refuted(written: Entry) -> None:
     entry = tampered(written)
     entry["points"][0]["mapping"] = [
-        "DRAM keeps W I O", "Buffer keeps W I O", "| for M by 1", "Spad keeps W O", "| | for N by 1", "| | | for K by 1",
-    ]  # fmt: skip
+        "DRAM keeps W I O",
+        "Buffer keeps nothing",
+        "| for M by 1",
+        "Spad keeps W O",
+        "| | for N by 1",
+        "| | | for K by 1",
+    ]
     report = check_certificate(entry)
     assert "level Spad has room for 4 words" in report.fault
 
@@ -322,7 +327,7 @@ def random_accelerator(rng: np.random.Generator) -> Accelerator:
     def pick(*some: Any) -> Any:
         return some[rng.integers(len(some))]
 
-    levels = []
+    levels: list[BufferLevel] = []
     depth = int(rng.integers(2, 5))
     for place in range(depth):
         spread = rng.random() < 0.4 or (place == depth - 1 and not any(level.mesh for level in levels))
@@ -425,7 +430,7 @@ def all_mappings(operator: Operator, accelerator: Accelerator, rules: Convention
 
 
 def test_what_the_checker_lists_costs_what_brute_force_lists() -> None:
-    operator, rules = conv_operator("conv", {"R": 2, "S": 1, "P": 4, "Q": 1, "C": 1, "K": 1, "N": 1}, 1), SILICON
+    operator, rules = conv_operator("conv", {"R": 2, "S": 1, "P": 2, "Q": 1, "C": 1, "K": 1, "N": 1}, 1), SILICON
     mesh = (MeshAxis(name="X", size=2, forwards=("I",)), MeshAxis(name="Y", size=2))
     accelerator = toy(levels=(toy().levels[0], replace(toy().levels[1], mesh=mesh)))
 

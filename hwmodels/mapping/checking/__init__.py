@@ -1,1 +1,1 @@
-"""What the checker of certificates needs, written without the mapper: classes of mappings, and bounds of their costs."""
+"""What the checker of certificates needs, written without the mapper: classes of mappings and their bounds."""

@@ -1,4 +1,4 @@
-"""All classes of mappings with perfect factors: bypass patterns, spatial vectors, tiles level by level, innermost loops.
+"""All classes of mappings with perfect factors: bypass, spatial vectors, tiles level by level, innermost loops.
 
 Ways to spread loops over mesh axes that come to the same factors below every level move the same words; they differ in
 how long the array fills and, where neighbours pass words on, in which axes do. Bounds take the best of them, and
@@ -16,13 +16,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodels.mapping.checking.flows import Classes, Setting
+from hwmodels.mapping.checking.settings import Classes, Ints, Setting
 from hwmodels.mapping.problem import Problem
 from hwmodels.spatial import Accelerator, BufferLevel, Role
 
 __all__ = ["Spread", "bypass_patterns", "inwards", "spreads"]
-
-Ints = NDArray[np.int64]
 
 Way = tuple[tuple[str, str, int], ...]
 """Spatial loops below one level: (axis, dim, factor)."""
@@ -164,12 +162,12 @@ def _with_innermost(setting: Setting, classes: Classes, tiles: Ints, active: NDA
     if classes.tiles.shape[1] - 1 >= setting.ordered:
         yield Classes(classes.vector, tiles, np.column_stack([classes.inner, none]))
         return
-    still = ~active.any(axis=1)
+    still: NDArray[np.bool_] = np.asarray(~active.any(axis=1))
     whole = Classes(classes.vector, tiles, np.column_stack([classes.inner, none]))
     if still.any():
         yield whole.take(still)
     for number, group in enumerate(setting.groups):
-        rows = active[:, group].any(axis=1)
+        rows: NDArray[np.bool_] = np.asarray(active[:, group].any(axis=1))
         if rows.any():
             part = whole.take(rows)
             part.inner[:, -1] = number

@@ -7,15 +7,12 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwmodels.mapping.checking.classes import Spread, Way
-from hwmodels.mapping.checking.flows import Classes, Setting
+from hwmodels.mapping.checking.settings import Classes, Ints, Setting
 from hwmodels.mapping.records import MappingBatch, Slot, Structure
 
 __all__ = ["every_order", "order_count"]
-
-Ints = NDArray[np.int64]
 
 Order = tuple[int, ...]
 """Places of dims, outermost first."""
@@ -46,9 +43,8 @@ def every_order(setting: Setting, vectors: Sequence[Spread], classes: Classes) -
 
 def _trips(setting: Setting, classes: Classes) -> Ints:
     """Give the trip counts of all temporal loops; (n, levels, dims)."""
-    inner = np.concatenate([classes.tiles[:, 1:], np.ones_like(classes.tiles[:, :1])], axis=1)
-    trips: Ints = classes.tiles // (inner * setting.factors[classes.vector])
-    return trips
+    inner: Ints = np.concatenate([classes.tiles[:, 1:], np.ones_like(classes.tiles[:, :1])], axis=1)
+    return np.asarray(classes.tiles // (inner * setting.factors[classes.vector]))
 
 
 def _alike(setting: Setting, classes: Classes) -> Iterator[tuple[Classes, list[list[Order]]]]:
@@ -80,8 +76,10 @@ def _loops(
     slots: list[Slot] = []
     steps: list[Ints] = []
     for level in reversed(range(setting.depth)):
-        temporal = [("", setting.names[dim], trips[:, level, dim]) for dim in orders[level]]
-        for axis, name, count in reversed([*temporal, *ways[level]]):
+        loops: list[tuple[str, str, Ints | int]] = [
+            ("", setting.names[dim], trips[:, level, dim]) for dim in orders[level]
+        ]
+        for axis, name, count in reversed([*loops, *ways[level]]):
             slots.append(Slot(level, name, axis))
             steps.append(inside[name])
             inside[name] = inside[name] * count

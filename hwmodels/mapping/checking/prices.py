@@ -7,14 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodels.mapping.checking.flows import Classes, Flow, Setting, least_sent, tile_elements
+from hwmodels.mapping.checking.flows import least_sent
+from hwmodels.mapping.checking.settings import Classes, Floats, Flow, Ints, Setting, tile_elements
 from hwmodels.mapping.pricing import element_words, usable_words
 from hwmodels.spatial import ROLES
 
 __all__ = ["fitting", "least_costs"]
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 _LESS = 1.0 - 1e-12
 """Sums of a few dozen float64 terms differ by less."""
@@ -123,7 +121,7 @@ def _charge(setting: Setting, flow: Flow, classes: Classes, above: Ints, copies:
     load.into[:, child] += fills * inner / copies[:, child]
     if child < classes.tiles.shape[1]:
         _charge_first(setting, flow, classes, above, stored * scale, load)
-    return energy + fills * inner * levels[child].write_j
+    return np.asarray(energy + fills * inner * levels[child].write_j)
 
 
 def _charge_first(setting: Setting, flow: Flow, classes: Classes, above: Ints, words: Floats, load: _Load) -> None:
