@@ -8,7 +8,8 @@ import numpy as np
 
 from hwmodels.mapping.mapper.factors import Floats
 from hwmodels.mapping.mapper.linear import Flow
-from hwmodels.mapping.mapper.nests import Dims, Nest, Tiles, subset_product
+from hwmodels.mapping.mapper.nests import Nest, Tiles, subset_product
+from hwmodels.mapping.mapper.orders import Dims
 from hwmodels.mapping.mapper.silicon import Details
 from hwmodels.mapping.pricing import usable_words
 from hwmodels.spatial import ROLES

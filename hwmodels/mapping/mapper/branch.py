@@ -13,19 +13,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwmodels.mapping.mapper.bounds import Unknowns, costs, least_unknowns
 from hwmodels.mapping.mapper.factors import Floats, Ints
 from hwmodels.mapping.mapper.halos import Above, OuterWalks, deep_is_exact, deep_words, groups_by_loops
 from hwmodels.mapping.mapper.labels import Labels, Pairs, advance, inner_labels, pairs_of
 from hwmodels.mapping.mapper.leaves import Race
-from hwmodels.mapping.mapper.nests import Dims, Nest, Tiles, subset_product
-from hwmodels.mapping.mapper.orders import Order, OrderClass
+from hwmodels.mapping.mapper.nests import Nest, Tiles, subset_product
+from hwmodels.mapping.mapper.orders import Dims, Order, OrderClass
 from hwmodels.mapping.mapper.rebuild import Ways, inner_labels_of
 from hwmodels.mapping.mapper.silicon import Additions, Details
 
 __all__ = ["solve"]
 
+Bools = NDArray[np.bool_]
 FIRST_TILES = 16
 MOST_TILES = 1024
 
@@ -106,10 +108,10 @@ def solve(nest: Nest, race: Race) -> Iterator[float]:
     while start < len(order):
         yield float(value[order[start]])
         rows = order[start : start + size]
-        rows = rows[race.found.useful(energy[:, rows], cycles[:, rows]).any(axis=0)]
-        if rows.size:
+        useful = race.found.useful(energy[:, rows], cycles[:, rows])
+        if useful.any():
             labels = inner_labels(nest, 2) if labels is None else labels
-            for top in _tops(branch, rows):
+            for top in _tops(branch, rows, useful):
                 _join(branch, top, labels)
         start, size = start + size, min(2 * size, MOST_TILES)
 
@@ -130,16 +132,25 @@ def _bounds(branch: Branch) -> tuple[Floats, Floats]:
     return np.stack([part[0] for part in parts]), np.stack([part[1] for part in parts])
 
 
-def _tops(branch: Branch, chosen: Ints) -> list[Top]:
-    """Give all orders of the outermost loops that may be better than what has been found."""
+def _tops(branch: Branch, chosen: Ints, useful: Bools) -> list[Top]:
+    """Give all orders of the outermost loops that may be better than what has been found.
+
+    Args:
+        branch: Of the spatial vector.
+        chosen: Tiles of level 1.
+        useful: By order class and tile, whether its bound is better; (classes, n). An order is bounded by every class
+            whose runs hold its own.
+    """
     nest, race = branch.nest, branch.race
     parts: dict[tuple[Dims, ...], list[Top]] = {}
     for active, group in groups_by_loops(nest, 0, _trips(nest, branch.tiles.take(chosen))):
-        rows = chosen[group]
-        tiles = branch.tiles.take(rows)
-        trips = _trips(nest, tiles)
-        details = branch.details and branch.details.take(rows)
         for item in nest.frame.orders(0, active):
+            rows = chosen[group[useful[nest.frame.covering(item)][:, group].all(axis=0)]]
+            if not rows.size:
+                continue
+            tiles = branch.tiles.take(rows)
+            trips = _trips(nest, tiles)
+            details = branch.details and branch.details.take(rows)
             unknowns = least_unknowns(nest, tiles, trips, item.runs, frozenset(branch.walks))
             for place, walk in branch.walks.items():
                 unknowns[place] = walk.words(tiles, item.order).astype(np.float64)

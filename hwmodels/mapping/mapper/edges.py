@@ -16,9 +16,9 @@ import numpy as np
 
 from hwmodels.mapping.mapper.branch import solve
 from hwmodels.mapping.mapper.factors import Ints, divisors
+from hwmodels.mapping.mapper.frames import Frame
 from hwmodels.mapping.mapper.goals import Found
 from hwmodels.mapping.mapper.leaves import Race
-from hwmodels.mapping.mapper.nests import Frame
 from hwmodels.mapping.mapper.patterns import Pattern, patterns
 from hwmodels.mapping.mapper.rebuild import batches
 from hwmodels.mapping.mapper.results import Point, trimmed

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from hwmodels.mapping.counting import kept_words
 from hwmodels.mapping.mapper.factors import Floats, Ints, divisors, grid
+from hwmodels.mapping.mapper.frames import Frame
 from hwmodels.mapping.mapper.labels import Pairs
-from hwmodels.mapping.mapper.nests import Dims, Frame, Nest, Tiles, subset_product
+from hwmodels.mapping.mapper.nests import Nest, Tiles, subset_product
+from hwmodels.mapping.mapper.orders import Dims
 from hwmodels.mapping.mapper.spatial import passes_on
 from hwmodels.mapping.problem import Window
 from hwmodels.mapping.walks import AxisLoop, Kind, Sums, count_steps, size_sums

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels.mapping.mapper.factors import Floats, Ints
-from hwmodels.mapping.mapper.nests import Dims, Nest, Tiles, subset_product
-from hwmodels.mapping.mapper.orders import OrderClass
+from hwmodels.mapping.mapper.nests import Nest, Tiles, subset_product
+from hwmodels.mapping.mapper.orders import Dims, OrderClass
 
 __all__ = ["Labels", "Pairs", "advance", "inner_labels", "pairs_of"]
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations, product
 
-__all__ = ["Order", "OrderClass", "order_classes", "window_orders"]
+__all__ = ["Dims", "Order", "OrderClass", "order_classes", "window_orders"]
 
 Dims = frozenset[int]
 Order = tuple[int, ...]

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwmodels.mapping.mapper.factors import Floats
+from hwmodels.mapping.mapper.frames import Frame
 from hwmodels.mapping.mapper.linear import Forms, cost_forms
-from hwmodels.mapping.mapper.nests import Frame, Nest
+from hwmodels.mapping.mapper.nests import Nest
 from hwmodels.mapping.mapper.spatial import SpatialChoices
 from hwmodels.mapping.problem import Problem
 from hwmodels.spatial import Accelerator, Conventions

@@ -84,14 +84,20 @@ def search(
     race = Race(Found(Goal(objective)), budget)
     race.tally.bounded += sum(len(pattern.energy) for pattern in every)
     opened = _run(every, race)
-    points = _points(problem, accelerator, rules, race.found)
-    edges = Edges(points, _lower_bound(race), len(choices))
+    edges = Edges(_points(problem, accelerator, rules, race.found), _lower_bound(race), len(choices))
     if factors == "imperfect":
         edges = with_edge_tiles(problem, accelerator, rules, race, edges, relaxed)
     if not edges.points:
         raise MappingError(nothing_fits(problem, accelerator, rules))
-    best = edges.points[0].cost
-    value = race.found.goal.one(float(best.energy_j[0]), float(best.cycles[0]))
+    value = race.found.goal.one(float(edges.points[0].cost.energy_j[0]), float(edges.points[0].cost.cycles[0]))
+    space = Space(
+        factors=factors,
+        spatial="relaxed: any dim on any axis" if relaxed else "wired: what each mesh axis can carry",
+        bypass=len(every),
+        orders="all",
+        conventions=rules.name,
+        spatial_vectors=edges.spatial_vectors,
+    )
     return Result(
         operator=operator,
         accelerator=accelerator,
@@ -104,14 +110,7 @@ def search(
         bounded=race.tally.bounded,
         evaluated=race.tally.asked,
         opened=opened,
-        space=Space(
-            factors=factors,
-            spatial="relaxed: any dim on any axis" if relaxed else "wired: what each mesh axis can carry",
-            bypass=len(every),
-            orders="all",
-            conventions=rules.name,
-            spatial_vectors=edges.spatial_vectors,
-        ),
+        space=space,
     )
 
 
@@ -165,8 +164,8 @@ def _points(problem: Problem, accelerator: Accelerator, rules: Conventions, foun
         cost = evaluate(problem, accelerator, mapping, rules, relaxed=True)
         if not np.allclose([cost.energy_j[0], cost.cycles[0]], [energy, cycles], rtol=1e-9, atol=0.0):
             raise AssertionError(
-                f"{problem.name} on {accelerator.name}: the mapper counts {energy} J and {cycles} cycles where the cost "
-                f"model counts {cost.energy_j[0]} J and {cost.cycles[0]} cycles; please report the operator and device"
+                f"{problem.name} on {accelerator.name}: the mapper counts {energy} J and {cycles} cycles, the cost "
+                f"model {cost.energy_j[0]} J and {cost.cycles[0]} cycles; please report the operator and the device"
             )
         points.append(Point(mapping, cost))
     return tuple(points)
