@@ -130,16 +130,16 @@ def published() -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["edp_pJ_cycles"]]
 
 
-FAST = [(name, layer) for name in ("gemmini_ws", "textbook2", "eyeriss168") for layer in (*GEMMS, *CONVS)
-        if (name, layer) not in {("eyeriss168", "rn50_conv1"), ("eyeriss168", "rn50_c2_3x3")}]  # fmt: skip
+TOO_LONG = {("eyeriss168", "rn50_c2_3x3")}
+"""Half a minute; in `reports/mapper.md`."""
+
+PUBLISHED = sorted({(row["architecture"], row["layer"]) for row in published()} - TOO_LONG)
 
 
-@pytest.mark.parametrize(("architecture", "name"), FAST)
+@pytest.mark.parametrize(("architecture", "name"), PUBLISHED)
 def test_never_worse_than_a_published_best(architecture: str, name: str) -> None:
     """Rows counted exactly as here: not worse. Rows of models that differ a little: within 3 % of them or better."""
     rows = [row for row in published() if (row["architecture"], row["layer"]) == (architecture, name)]
-    if not rows:
-        pytest.skip("nobody published a mapping of this layer there")
     found = search(layer(name), wired(architecture), "edp")
     assert found.gap == 0.0
     cost = found.cost.energy_j[0] * 1e12 * found.cost.cycles[0]
