@@ -55,17 +55,17 @@ def print_network(network: MappedNetwork, bind: Mapping[str, int], settings: Map
 def _print_operators(rows: Sequence[dict[str, Any]], title: str) -> None:
     rows = [row | {"dims": _long_dims(row["dims"])} for row in rows]
     if console().width >= WIDE:
-        header = ["operator", "dims", "runs", "cycles", "bound", "utilization", "energy", "gap", "candidates"]
+        header = ["operator", "block", "dims", "runs", "cycles", "bound", "utilization", "energy", "gap", "candidates"]
         cells = [
-            [row["operator"], row["dims"], f"{row['executions']:g}", si(row["cycles"]), row["bound"],
+            [row["operator"], row["block"], row["dims"], f"{row['executions']:g}", si(row["cycles"]), row["bound"],
              f"{row['utilization']:.1%}", si(row["energy_j"], "J"), _gap(row["gap"]), si(row["candidates"])]
             for row in rows
         ]  # fmt: skip
-        print_table(header, cells, left=(0, 1, 4), title=title)
+        print_table(header, cells, left=(0, 1, 2, 5), cut=(0, 1), title=title)
         return
-    header = ["operator\ndims", "cycles\nruns", "utilization\nbound", "energy", "gap, of\nmappings"]
+    header = ["block or operator\ndims", "cycles\nruns", "utilization\nbound", "energy", "gap, of\nmappings"]
     cells = [
-        ["\n".join([short(row["operator"], NARROW), *wrap(row["dims"], NARROW)]),
+        ["\n".join([short(row["block"] or row["operator"], NARROW), *wrap(row["dims"], NARROW)]),
          f"{si(row['cycles'])}\n{row['executions']:g}", f"{row['utilization']:.1%}\n{row['bound']}",
          si(row["energy_j"], "J"), f"{_gap(row['gap'])}\n{si(row['candidates'])}"]
         for row in rows
@@ -117,7 +117,9 @@ def _notes(network: MappedNetwork, total: Mapping[str, Any]) -> list[str]:
     costs = ", ".join([f"{si(total['cycles'])} cycles", si(total["latency_s"], "s"), si(total["energy_j"], "J")])
     notes = [f"{si(total['macs'], 'MAC')} in {runs} of {ways}: {costs}, utilization {total['utilization']:.1%}"]
     open_ = sum(item.finding.gap > 0 for item in network.operators)
-    proof = f"{count - open_} of {count} proven the best, gap up to {total['gap']:.2%}" if open_ else "proven the best"
+    proof = "proven the best"
+    if open_:
+        proof = f"{count - open_} of {count} proven the best, the others within {total['gap']:.2%} of it"
     space = _space(network)
     notes.append(f"{proof}{f' among {space}' if space else ''}")
     if network.narrowed_from:
