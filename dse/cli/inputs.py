@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import runpy
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from workloads.errors import DseError, SpaceError, WorkloadError, nearest
 
 if TYPE_CHECKING:
-    import onnx
-
     from hwmodels import RooflineDevice
     from workloads.onnx.registry import Handler
     from workloads.workload import Program, Workload
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ModelSource",
     "check_bound",
-    "check_free_ops",
     "device",
     "extra_handlers",
     "local_file",
@@ -148,36 +145,6 @@ def model_path(name: str) -> Path:
     if not Path(name).exists() and Path(name).suffix != ".onnx":
         raise WorkloadError(f"no model {name!r}: no such file; {nearest_model(name)}")
     return Path(name)
-
-
-def check_free_ops(path: Path, free_ops: Collection[str]) -> None:
-    """Refuse an op type to be counted as free that the model, with all bodies and functions, does not hold.
-
-    Raises:
-        WorkloadError: One of them; or the model cannot be read.
-    """
-    from workloads.onnx.files import read_model
-
-    if not free_ops:
-        return
-    model, name, _ = read_model(path)
-    found = {
-        op_type for nodes in (model.graph.node, *(item.node for item in model.functions)) for op_type in _ops(nodes)
-    }
-    for op_type in free_ops:
-        if op_type not in found and op_type.rpartition("::")[2] not in found:
-            raise WorkloadError(
-                f"{name}: --free-ops {op_type}: the model has no such op type; {nearest(op_type, found)}"
-            )
-
-
-def _ops(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
-    """Give the op types of nodes and of the nodes in their bodies."""
-    for node in nodes:
-        yield node.op_type
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                yield from _ops(graph.node)
 
 
 def nearest_model(name: str) -> str:

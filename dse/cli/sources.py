@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dse.cli import inputs
 from dse.cli.inputs import ModelSource
 from dse.cli.zoo_source import ZooOptions, ZooSource, is_zoo_model, refuse_reading
-from workloads.errors import WorkloadError
+from workloads.errors import WorkloadError, nearest
 
-__all__ = ["model_source"]
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["check_free_ops", "model_source"]
 
 
 def model_source(
@@ -31,10 +35,40 @@ def model_source(
     if not is_zoo_model(model):
         zoo.refuse(model)
         path = inputs.model_path(model)
-        inputs.check_free_ops(path, reading.get("free_ops", ()))
+        check_free_ops(path, reading.get("free_ops", ()))
         return ModelSource(path=path, bind=sizes, measure=measure, **reading)
     if measure:
         raise WorkloadError(f"--weights measure: {model} of the zoo has no stored values; give an .onnx file")
     given = {name: reading.get(name) for name in ("extra_ops", "free_ops", "probabilities", "trips")}
     refuse_reading(model, {"probability" if name == "probabilities" else name: value for name, value in given.items()})
     return ZooSource(model=model, bind=sizes, options=zoo)
+
+
+def check_free_ops(path: Path, free_ops: Collection[str]) -> None:
+    """Refuse an op type to be counted as free that the model, with all bodies and functions, does not hold.
+
+    Raises:
+        WorkloadError: One of them; or the model cannot be read.
+    """
+    from workloads.onnx.files import read_model
+
+    if not free_ops:
+        return
+    model, name, _ = read_model(path)
+    found = {
+        op_type for nodes in (model.graph.node, *(item.node for item in model.functions)) for op_type in _ops(nodes)
+    }
+    for op_type in free_ops:
+        if op_type not in found and op_type.rpartition("::")[2] not in found:
+            raise WorkloadError(
+                f"{name}: --free-ops {op_type}: the model has no such op type; {nearest(op_type, found)}"
+            )
+
+
+def _ops(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
+    """Give the op types of nodes and of the nodes in their bodies."""
+    for node in nodes:
+        yield node.op_type
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _ops(graph.node)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dse.cli.inputs import ModelSource, check_bound, check_free_ops, model_path
+from dse.cli.inputs import ModelSource, check_bound, model_path
+from dse.cli.sources import check_free_ops
 from dse.cli.zoo_source import ZooOptions, ZooSource, is_zoo_model
 from workloads.errors import DseError, SpaceError
 from workloads.workload import Workload
