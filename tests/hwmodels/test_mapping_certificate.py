@@ -104,6 +104,26 @@ def test_the_optimum_of_a_strided_convolution_on_a_device_verifies() -> None:
     require_verified(certificate(search(operator, hwmodels.load("gemmini"))))
 
 
+@pytest.mark.parametrize("device", ["gemmini_ws", "gemmini"])
+def test_optima_of_a_padded_convolution_verify(device: str) -> None:
+    accelerator = gemmini_ws() if device == "gemmini_ws" else hwmodels.load("gemmini")
+    windows = (axis("Q", "S", offset=-1, extent=14), axis("P", "R", offset=-1, extent=14))
+    inputs = (
+        Tensor(name="I", axes=(axis("C"), *windows), bits=8),
+        Tensor(name="W", axes=(axis("K"), axis("C"), axis("R"), axis("S")), role="weight", bits=8),
+    )
+    outputs = (Tensor(name="O", axes=(axis("K"), axis("Q"), axis("P")), bits=8),)
+    sizes = {"K": 256, "C": 256, "Q": 14, "P": 14, "R": 3, "S": 3}
+    operator = Operator(name="conv", op_type="Conv", kind="conv", dims=sizes, inputs=inputs, outputs=outputs)
+    require_verified(certificate(search(operator, accelerator)))
+
+
+@pytest.mark.parametrize("objective", ["edp", "energy"])
+def test_optima_of_windows_that_are_spread_over_a_mesh_verify(objective: Any) -> None:
+    operator = conv_operator("conv", {"R": 3, "S": 1, "P": 7, "Q": 7, "C": 1, "K": 4, "N": 1})
+    require_verified(certificate(search(operator, read_architectures(ARCHITECTURES)["eyeriss168"], objective)))
+
+
 def test_the_front_of_a_device_verifies_point_by_point() -> None:
     found = search(gemm(128, 192, 64), hwmodels.load("gemmini"), "pareto")
     assert len(found.points) > 1

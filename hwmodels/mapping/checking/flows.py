@@ -91,7 +91,7 @@ class _Walk:
         tiles = classes.tiles[:, : last + 1]
         extents = tiles * above[:, : last + 1] // above[:, flow.parent, None]
         trips = tiles[:, :-1] // (tiles[:, 1:] * spread[:, :last])
-        clean = tuple((above[:, flow.child][:, line.dims] == 1).all(axis=1) & line.plain for line in flow.lines)
+        clean = tuple((above[:, flow.child][:, line.dims] == 1).all(axis=1) & line.rising for line in flow.lines)
         room = np.full(len(classes), np.inf)
         if last < flow.child:
             copies = np.delete(above[:, flow.child] // above[:, flow.parent], flow.free, axis=1).prod(axis=1)
@@ -108,7 +108,9 @@ class _Walk:
         for line, clean in zip(self.flow.lines, self.clean, strict=True):
             pieces = self.pieces(line, level)
             sums = pieces.sum(axis=1) - len(line.dims) + 1 if line.plain else 0
-            elements = elements * np.where(clean, line.elements(pieces), sums)
+            some = np.where(clean, line.elements(pieces), sums) if line.plain else 0
+            whole = (pieces == [self.setting.sizes[dim] for dim in line.dims]).all(axis=1)
+            elements = elements * np.where(whole, line.used, some)
         return elements
 
     def base(self) -> Floats:
@@ -118,7 +120,7 @@ class _Walk:
             return elements
         for line, clean in zip(self.flow.lines, self.clean, strict=True):
             pieces = self.pieces(line, self.last)
-            elements = elements * np.where(clean, line.box(pieces) / line.elements(pieces), 1.0)
+            elements = elements * np.where(clean & line.plain, line.box(pieces) / line.elements(pieces), 1.0)
         return elements
 
     @property
@@ -163,7 +165,7 @@ class _Walk:
         shared: Floats = (tile[:, simple] == walked[:, simple]).all(axis=1) * tile[:, simple].prod(axis=1, dtype=float)
         for line, clean in zip(self.flow.lines, self.clean, strict=True):
             pieces = self.pieces(line, self.last)
-            length = line.box(pieces)
+            length = line.span(pieces)
             options = []
             others = [dim for dim in line.dims if dim != moved]
             unsure = others if moved in line.dims else []
@@ -175,8 +177,8 @@ class _Walk:
                     shift += coefficient * (tile[:, dim] if dim == moved else tile[:, dim] - reach)
                 options.append(np.abs(shift))
             overlap = np.maximum(length - np.min(options, axis=0), 0)
-            overlap = np.minimum(overlap, line.elements(pieces) if self._exact else length)
-            most = pieces.prod(axis=1, dtype=float) * (1 if self._exact else length)
+            overlap = np.minimum(overlap, line.elements(pieces) if self._exact else line.box(pieces))
+            most = pieces.prod(axis=1, dtype=float) * (1 if self._exact else line.box(pieces))
             shared = shared * np.where(clean, overlap, most)
         if self.flow.lines:
             return np.asarray(np.minimum(shared, self.room))

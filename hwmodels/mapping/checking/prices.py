@@ -85,7 +85,7 @@ def least_costs(setting: Setting, classes: Classes) -> tuple[Floats, Floats]:
     for flow in setting.flows:
         if flow.child < setting.depth:
             for line in flow.lines:
-                sure &= line.plain & (above[:, flow.child][:, line.dims] == 1).all(axis=1)
+                sure &= line.rising & (above[:, flow.child][:, line.dims] == 1).all(axis=1)
             sure &= _sole(setting, flow)
     cycles = _cycles(setting, load, steps, complete, sure)
     if rules.fill_drain:
@@ -133,7 +133,7 @@ def _charge_first(setting: Setting, flow: Flow, classes: Classes, above: Ints, w
     for line in flow.lines:  # children may share all but one of their windows: count one child's
         alone = tile[:, line.dims]
         exact = setting.rules.exact_windows or flow.role != "I"
-        elements = elements * (line.elements(alone) if exact else line.box(alone)) * float(line.extent is None)
+        elements = elements * (line.first(alone, exact) if line.rising else 0)
     if flow.role == "O":
         load.last[:, flow.parent] += elements * words
         return

@@ -27,22 +27,33 @@ class Line:
     Attributes:
         dims: Places of the dims.
         coefficients: Theirs, as positive numbers.
+        offset: First index.
         extent: Stored length if indices outside of it are skipped.
-        plain: Nothing is skipped, and no coefficient is negative: pieces of one size hold one number of elements.
+        rising: No coefficient is negative.
         used: Elements that are used.
         valid: Share of the combinations of the dims that meet a stored element.
     """
 
     dims: tuple[int, ...]
     coefficients: tuple[int, ...]
+    offset: int
     extent: int | None
-    plain: bool
+    rising: bool
     used: int
     valid: float
 
+    @property
+    def plain(self) -> bool:
+        """Say whether nothing is skipped and no coefficient is negative: all pieces of one size are alike."""
+        return self.extent is None and self.rising
+
+    def span(self, sizes: Ints) -> Ints:
+        """Give the length of a contiguous piece, skipped indices included; sizes of its dims (n, line dims)."""
+        return np.asarray(1 + ((sizes - 1) * np.array(self.coefficients)).sum(axis=1))
+
     def box(self, sizes: Ints) -> Ints:
         """Give the length of a contiguous piece; sizes of its dims (n, line dims)."""
-        length: Ints = 1 + ((sizes - 1) * np.array(self.coefficients)).sum(axis=1)
+        length = self.span(sizes)
         return length if self.extent is None else np.minimum(length, self.extent)
 
     def elements(self, sizes: Ints) -> Ints:
@@ -55,13 +66,31 @@ class Line:
         number: Ints = np.array(counts, dtype=np.int64)[back]
         return number if self.extent is None else np.minimum(number, self.extent)
 
+    def first(self, sizes: Ints, exact: bool) -> Ints:
+        """Count the stored elements of the first piece, if all coefficients are positive; sizes (n, line dims)."""
+        if self.extent is None:
+            return self.elements(sizes) if exact else self.box(sizes)
+        if not self.dims or not len(sizes):
+            return np.full(len(sizes), self.used, dtype=np.int64)
+        unique, back = np.unique(sizes, axis=0, return_inverse=True)
+        counts = []
+        for row in unique:
+            index = self.offset + _reached(self.coefficients, tuple(map(int, row)))
+            box = max(min(int(index[-1]), self.extent - 1) - max(self.offset, 0) + 1, 0)
+            counts.append(int(((index >= 0) & (index < self.extent)).sum()) if exact else box)
+        return np.asarray(np.array(counts, dtype=np.int64)[back.reshape(-1)])
+
 
 @lru_cache(maxsize=65536)
 def _distinct(coefficients: tuple[int, ...], sizes: tuple[int, ...]) -> int:
+    return len(_reached(coefficients, sizes))
+
+
+def _reached(coefficients: tuple[int, ...], sizes: tuple[int, ...]) -> Ints:
     reached = np.zeros(1, dtype=np.int64)
     for coefficient, size in zip(coefficients, sizes, strict=True):
         reached = np.unique(reached[:, None] + coefficient * np.arange(size))
-    return len(reached)
+    return reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +221,9 @@ def _line(problem: Problem, window: Window, names: tuple[str, ...]) -> Line:
     return Line(
         dims=tuple(place for _, place in terms),
         coefficients=tuple(abs(coefficient) for coefficient, _ in terms),
+        offset=window.offset,
         extent=window.extent,
-        plain=window.extent is None and all(coefficient > 0 for coefficient, _ in terms),
+        rising=all(coefficient > 0 for coefficient, _ in terms),
         used=len(np.unique(index[stored])),
         valid=float(stored.mean()),
     )
