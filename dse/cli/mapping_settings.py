@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workloads.errors import MappingError, StoreError, nearest
 
@@ -49,18 +49,17 @@ class MapSettings:
     as_json: bool
 
     def finder(self) -> Callable[[Operator], Result]:
-        """Give the mapper; with perfect factors it remembers what it found in earlier runs."""
+        """Give the mapper, which remembers what it found in earlier runs."""
         from hwmodels.mapping.mapper.memo import Memo
-        from hwmodels.mapping.mapper.search import search
 
-        options: dict[str, Any] = {
-            "accelerator": self.accelerator,
-            "objective": self.objective,
-            "relaxed": self.relaxed,
-        }
-        if self.factors == "imperfect":
-            return partial(search, factors=self.factors, **options)
-        return partial(Memo(_memory() if self.remember else None).search, **options)
+        memo = Memo(_memory() if self.remember else None)
+        return partial(
+            memo.search,
+            accelerator=self.accelerator,
+            objective=self.objective,
+            factors=self.factors,
+            relaxed=self.relaxed,
+        )
 
 
 def map_settings(

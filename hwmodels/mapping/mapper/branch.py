@@ -107,6 +107,9 @@ def solve(nest: Nest, race: Race) -> Iterator[float]:
     start, size = 0, FIRST_TILES
     while start < len(order):
         yield float(value[order[start]])
+        if race.spent:
+            race.leave(energy[:, order[start:]], cycles[:, order[start:]])
+            return
         rows = order[start : start + size]
         useful = race.found.useful(energy[:, rows], cycles[:, rows])
         if useful.any():
@@ -185,6 +188,9 @@ def _merged(branch: Branch, tops: list[Top]) -> Top:
 def _join(branch: Branch, top: Top, labels: Labels | None) -> None:
     """Combine a top with all that its tiles can hold."""
     frame = branch.nest.frame
+    if branch.race.spent:
+        branch.race.leave(*np.broadcast_arrays(*costs(branch.nest, top.unknowns, top.details)))
+        return
     for pairs in pairs_of(top.tiles, labels):
         for item in frame.classes[1]:
             join = Join(branch, top, pairs, labels, item.order, _joined(branch.nest, top, pairs, labels, item))
@@ -222,6 +228,9 @@ def _join_windows(branch: Branch, top: Top, pairs: Pairs, labels: Labels | None)
     counted = [place for place in nest.frame.deep_windows if deep_is_exact(nest, place)]
     exact = nest.frame.exact and len(counted) == len(nest.frame.deep_windows)
     for which, outer in enumerate(top.orders):
+        if branch.race.spent:
+            branch.race.leave(*np.broadcast_arrays(*costs(branch.nest, top.unknowns, top.details)))
+            return
         mine = pairs.take(np.flatnonzero(top.which[pairs.upper] == which))
         trips = tuple(mine.trips(frozenset((dim,))) for dim in range(len(nest.bounds)))
         for active, rows in groups_by_loops(nest, 1, trips):
@@ -272,9 +281,7 @@ class Join:
             return
         race.ask(energy, cycles, self._refined, self._ways)
         if not self.branch.nest.frame.complete:
-            left = np.flatnonzero(race.found.useful(energy, cycles))
-            if left.size:
-                race.leave(energy[left], cycles[left])
+            race.leave(energy, cycles)
 
     def _refined(self, rows: Ints) -> tuple[Floats, Floats]:
         """Give closer bounds of some rows, with all tiles known."""

@@ -18,6 +18,10 @@ FIRST, MOST = 16, 16384
 """Mappings that are looked at together, at first and at most."""
 
 
+PRICED = 400
+"""Costs or bounds in closed form that take as long as asking the cost model once."""
+
+
 @dataclass(slots=True)
 class Tally:
     """How much was looked at.
@@ -39,7 +43,7 @@ class Race:
 
     Attributes:
         found: The best.
-        budget: Most mappings that the cost model is asked for.
+        budget: Most mappings that the cost model is asked for; `PRICED` bounds count as one.
         tally: How much was looked at.
         left: Bounds (energy, cycles) of what was not looked at since the budget ran out, the least of each lot.
     """
@@ -48,6 +52,13 @@ class Race:
     budget: int
     tally: Tally = field(default_factory=Tally)
     left: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def spent(self) -> bool:
+        """Say whether the budget is used up, once anything is found: what is left is noted by its bounds."""
+        if not self.found.what:
+            return False
+        return self.tally.asked + (self.tally.joined + self.tally.bounded) // PRICED >= self.budget
 
     def open_below(self, bound: float) -> bool:
         """Say whether something with such a bound of the objective may still be better; of a front, always."""
@@ -87,7 +98,7 @@ class Race:
         size = FIRST
         while order.size:
             order = order[self.found.useful(energy[order], cycles[order])]
-            if order.size and self.tally.asked >= self.budget:
+            if order.size and self.spent:
                 self.leave(energy[order], cycles[order])
                 return
             self._ask(ways(rows[order[:size]]))
@@ -95,7 +106,11 @@ class Race:
             size = min(2 * size, MOST)
 
     def leave(self, energy: Floats, cycles: Floats) -> None:
-        """Note the bounds of what is not looked at."""
+        """Note the bounds of what is not looked at, as far as they are better than what has been found."""
+        better = self.found.useful(energy, cycles)
+        energy, cycles = energy[better], cycles[better]
+        if not energy.size:
+            return
         if self.found.goal.objective == "pareto":
             rest = Found(self.found.goal)
             rest.offer(energy, cycles, lambda row: row)

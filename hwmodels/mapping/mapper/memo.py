@@ -13,12 +13,12 @@ import numpy as np
 
 from hwmodels.mapping.mapper.goals import Objective
 from hwmodels.mapping.mapper.results import Point, Result, Space
-from hwmodels.mapping.mapper.search import BUDGET, search
+from hwmodels.mapping.mapper.search import BUDGET, Factors, search
 from hwmodels.mapping.problem import problem_on
 from hwmodels.mapping.text import mapping_text, parse_mapping
 from hwmodels.mapping.traffic import evaluate
 from hwmodels.spatial import Accelerator, Conventions
-from workloads.errors import MappingError
+from workloads.errors import MappingError, StoreError
 from workloads.operator import Operator
 from workloads.zoo.fetch import cache_folder, write_by_rename
 
@@ -56,6 +56,7 @@ class Memo:
         objective: Objective = "edp",
         *,
         conventions: Conventions | None = None,
+        factors: Factors = "perfect",
         relaxed: bool = False,
         budget: int = BUDGET,
     ) -> Result:
@@ -66,21 +67,25 @@ class Memo:
             accelerator: Where it runs.
             objective: What is looked for.
             conventions: What counts include.
+            factors: perfect or imperfect.
             relaxed: Looser spatial rules and bypass.
             budget: For the cost model.
 
         Raises:
-            MappingError: As `search`; or the folder cannot be written.
+            MappingError: As `search`.
+            StoreError: The folder cannot be written.
         """
         rules = accelerator.conventions if conventions is None else conventions
-        key = _key(operator, accelerator, objective, rules, relaxed, budget)
+        key = _key(operator, accelerator, objective, rules, factors, relaxed, budget)
         found = self.known.get(key)
         if found is None and self.folder is not None:
             found = _read(self.folder / f"{key}.json", operator, accelerator, rules)
         if found is not None:
             self.hits += 1
         else:
-            found = search(operator, accelerator, objective, conventions=rules, relaxed=relaxed, budget=budget)
+            found = search(
+                operator, accelerator, objective, conventions=rules, factors=factors, relaxed=relaxed, budget=budget
+            )
             if self.folder is not None:
                 _write(self.folder / f"{key}.json", found)
         self.known[key] = found
@@ -88,12 +93,18 @@ class Memo:
 
 
 def _key(
-    operator: Operator, accelerator: Accelerator, objective: str, rules: Conventions, relaxed: bool, budget: int
+    operator: Operator,
+    accelerator: Accelerator,
+    objective: str,
+    rules: Conventions,
+    factors: str,
+    relaxed: bool,
+    budget: int,
 ) -> str:
     device: dict[str, Any] = asdict(accelerator)
     for name in ("name", "sources", "vendor", "process", "conventions"):
         device.pop(name)
-    asked = [EDITION, repr(operator.signature()), device, objective, asdict(rules), relaxed, budget]
+    asked = [EDITION, repr(operator.signature()), device, objective, asdict(rules), factors, relaxed, budget]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -113,7 +124,7 @@ def _write(path: Path, result: Result) -> None:
     try:
         write_by_rename(path, lambda part: part.write_text(json.dumps(data, indent=1), encoding="utf-8"))
     except OSError as error:
-        raise MappingError(
+        raise StoreError(
             f"{path.parent}: cannot keep mappings there ({error.strerror}); name another folder, or none"
         ) from error
 

@@ -24,8 +24,10 @@ from hwmodels.mapping.mapper.leaves import Race
 from hwmodels.mapping.mapper.patterns import Pattern, patterns
 from hwmodels.mapping.mapper.rebuild import batches
 from hwmodels.mapping.mapper.results import Point, Result, Space, trimmed
+from hwmodels.mapping.mapper.seeds import offer_seeds
 from hwmodels.mapping.mapper.spatial import spatial_choices
 from hwmodels.mapping.problem import Problem, problem_on
+from hwmodels.mapping.records import Mapping
 from hwmodels.mapping.traffic import evaluate
 from hwmodels.spatial import Accelerator, Conventions
 from workloads.errors import MappingError
@@ -36,7 +38,7 @@ __all__ = ["BUDGET", "Factors", "search"]
 Factors = Literal["perfect", "imperfect"]
 
 BUDGET = 50_000
-"""Mappings that the cost model is asked for before a search states a gap: some ten seconds of one core."""
+"""Mappings that the cost model is asked for before a search states a gap: about a minute of one core."""
 
 
 def search(
@@ -60,7 +62,7 @@ def search(
             besides, and the gap is to a bound of all of these.
         relaxed: Any dim on any mesh axis, and any level may be bypassed, whatever the device can wire.
         budget: Mappings that the cost model is asked for where bounds are no costs (fill and drain, bursts, windows
-            that reach levels further in); when it runs out, the result states a gap.
+            that reach levels further in), 400 bounds counting as one; when it runs out, the result states a gap.
 
     Raises:
         MappingError: The operator cannot be mapped; or nothing fits: which tensor needs how much at which level.
@@ -83,6 +85,7 @@ def search(
     every = list(patterns(problem, accelerator, rules, choices, relaxed))
     race = Race(Found(Goal(objective)), budget)
     race.tally.bounded += sum(len(pattern.energy) for pattern in every)
+    offer_seeds(problem, accelerator, rules, every, race, relaxed, _run)
     opened = _run(every, race)
     edges = Edges(_points(problem, accelerator, rules, race.found), _lower_bound(race), len(choices))
     if factors == "imperfect":
@@ -143,6 +146,9 @@ def _run(patterns: list[Pattern], race: Race) -> int:
         if not race.open_below(bound):
             break
         if place not in running:
+            if race.spent:
+                race.leave(energy[place : place + 1], cycles[place : place + 1])
+                continue
             if not race.found.useful(energy[place : place + 1], cycles[place : place + 1])[0]:
                 continue
             opened += 1
@@ -159,8 +165,7 @@ def _points(problem: Problem, accelerator: Accelerator, rules: Conventions, foun
     """Give what was found as mappings, by ascending cycles, priced by the cost model: it has to agree."""
     points = []
     for way, energy, cycles in zip(found.what, found.energy, found.cycles, strict=True):
-        batch, _ = next(batches(way))
-        mapping = trimmed(batch.mapping(0), problem)
+        mapping = way if isinstance(way, Mapping) else trimmed(next(batches(way))[0].mapping(0), problem)
         cost = evaluate(problem, accelerator, mapping, rules, relaxed=True)
         if not np.allclose([cost.energy_j[0], cost.cycles[0]], [energy, cycles], rtol=1e-9, atol=0.0):
             raise AssertionError(
