@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hwmodels.mapping.problem import Window
 from hwmodels.mapping.walks import AxisLoop, Ints, Kind, Sums
 
-__all__ = ["piece_words", "window_sums"]
+__all__ = ["first_words", "piece_words", "window_sums"]
 
 Row = tuple[tuple[int, int, Kind], ...]
 """The loops of an axis: (place of the dim, step, kind)."""
@@ -69,6 +69,24 @@ def piece_words(window: Window, sizes: Sequence[Ints], exact: bool) -> Ints:
     if exact and sizes:
         words = _distinct(tuple(coefficient for coefficient, _ in window.terms), sizes)
     return words if window.extent is None else np.minimum(words, window.extent)
+
+
+def first_words(window: Window, sizes: Sequence[Ints]) -> Ints:
+    """Give the stored elements that the first piece of an axis uses: less than `piece_words` where padding begins it.
+
+    Args:
+        window: The axis.
+        sizes: Of the piece along each dim, each of shape (n_mappings,).
+    """
+    coefficients = tuple(coefficient for coefficient, _ in window.terms)
+    if window.extent is None:
+        return _distinct(coefficients, sizes)
+    unique, inverse = np.unique(np.stack(np.broadcast_arrays(*sizes), axis=1), axis=0, return_inverse=True)
+    counts = [
+        sum(0 <= value + window.offset < window.extent for value in _offsets(coefficients, tuple(map(int, row))))
+        for row in unique
+    ]
+    return np.array(counts, dtype=np.int64)[inverse.reshape(-1)]
 
 
 def _distinct(coefficients: tuple[int, ...], sizes: Sequence[Ints]) -> Ints:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 from itertools import combinations, permutations, product
 from math import factorial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,8 @@ def structures(operator: Operator, accelerator: Accelerator, rules: Conventions)
     """Count the batches that `every_batch` gives."""
     keeps = sum(len(level.keeps) for level in accelerator.levels[1:])
     active = max(sum(int(size) > 1 for size in operator.dims.values()), 1)
-    return 2**keeps * len(list(_spreads(operator, accelerator, rules))) * factorial(active) ** len(accelerator.levels)
+    spreads = len(list(_spreads(operator, accelerator, rules)))
+    return int(2**keeps * spreads * factorial(active) ** len(accelerator.levels))
 
 
 def every_batch(operator: Operator, accelerator: Accelerator, rules: Conventions) -> Iterator[MappingBatch]:
@@ -95,7 +97,7 @@ def _loops(
     inside = {dim: np.ones_like(count) for dim, count in trips[0].items()}
     slots, steps = [], []
     for place in reversed(range(len(trips))):
-        loops = [(name, dim, np.int64(factor)) for name, dim, factor in spread[place]]
+        loops: list[tuple[str, str, Any]] = [(name, dim, factor) for name, dim, factor in spread[place]]
         for name, dim, count in reversed([("", dim, trips[place][dim]) for dim in orders[place]] + loops):
             slots.append(Slot(place, dim, name))
             steps.append(inside[dim])

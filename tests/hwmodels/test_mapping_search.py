@@ -16,7 +16,7 @@ from hwmodels.mapping.mapper.memo import Memo
 from hwmodels.spatial import ROLES, BufferLevel
 from tests.hwmodels import brute_force
 from workloads.errors import MappingError
-from workloads.operator import Operator
+from workloads.operator import Operator, Tensor, axis
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "reference" / "mapping"
 ARCHITECTURES = read_architectures(GOLDEN / "architectures.yaml")
@@ -123,6 +123,67 @@ def test_patterns_that_keep_inputs_at_other_levels_do_not_share_what_feeds_the_m
     known = evaluate(operator, device, parse_mapping(text))
     assert known.energy_j[0] == pytest.approx(1.466516e-07)
     assert found.value <= known.energy_j[0]
+
+
+def test_first_tiles_that_lie_in_the_padding_load_nothing() -> None:
+    """The first of three steps along S uses no stored input: found by the certificate checker."""
+    operator = padded({"R": 2, "S": 3, "P": 2, "Q": 1, "C": 3})
+    outer = BufferLevel(
+        name="L0",
+        keeps=ROLES,
+        capacity_words=None,
+        word_bits=32,
+        read_words_per_cycle=2,
+        write_words_per_cycle=0.5,
+        read_j=1.0,
+        shared_port=True,
+        mesh=(MeshAxis(name="X", size=6, shared=("I", "O")),),
+    )
+    inner = BufferLevel(
+        name="L1",
+        keeps=("W", "I"),
+        capacity_words=100,
+        word_bits=8,
+        read_words_per_cycle=0.5,
+        read_j=1.0,
+        write_j=7.0,
+        shared_port=True,
+        buffering="shadow",
+        bypass=(),
+        mesh=(
+            MeshAxis(name="X", size=3, shared=("W", "O")),
+            MeshAxis(name="Y", size=6, shared=("I", "O"), forwards=("I",)),
+        ),
+    )
+    device = Accelerator(name="padded", levels=(outer, inner), mac_j=0.5)
+    text = """L0 keeps W I O
+        | parallel C by 1 on X
+        | | for S by 1
+        L1 keeps W I
+        | | | parallel P by 1 on X
+        | | | | parallel R by 1 on Y"""
+    text = text.replace(
+        "| parallel C by 1 on X\n        | | for S by 1", "| for S by 1\n        | | parallel C by 1 on X"
+    )
+    known = evaluate(operator, device, parse_mapping(text))
+    assert known.cycles[0] == 23
+    assert search(operator, device, "edp").value <= known.energy_j[0] * known.cycles[0] * (1 + 1e-9)
+
+
+def padded(sizes: dict[str, int]) -> Operator:
+    """Give a convolution whose inputs begin with padding along Q and S."""
+    windows = axis((2, "Q"), (1, "S"), offset=-1, extent=1), axis((1, "P"), (1, "R"))
+    tensors = (
+        Tensor(name="I", axes=(axis("C"), *windows), bits=8),
+        Tensor(name="W", axes=(axis("C"), axis("R"), axis("S")), role="weight", bits=8),
+        Tensor(name="O", axes=(axis("Q"), axis("P")), bits=8),
+    )
+    return Operator(name="padded", op_type="Conv", kind="conv", dims=sizes, inputs=tensors[:2], outputs=tensors[2:])
+
+
+def test_an_operator_that_reads_padding_alone_is_refused() -> None:
+    with pytest.raises(MappingError, match="padded: all that it uses of 'I' lies in the padding"):
+        search(padded({"R": 1, "S": 1, "P": 4, "Q": 1, "C": 3}), toy())
 
 
 def published() -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from hwmodels.mapping.mapper.frames import Frame
 from hwmodels.mapping.mapper.linear import Forms
 from hwmodels.mapping.mapper.spatial import Unrolled
 from hwmodels.mapping.pricing import usable_words
-from hwmodels.mapping.windows import piece_words
+from hwmodels.mapping.windows import first_words, piece_words
 from hwmodels.spatial import ROLES
 
 __all__ = ["Nest", "Tiles", "subset_product"]
@@ -116,6 +116,25 @@ class Nest:
         for window in operand.windows:
             sizes = [(values[names.index(dim)] * span[names.index(dim)]).astype(np.int64) for dim in window.dims]
             words = words * piece_words(window, sizes, True)  # type: ignore[assignment]
+        return words
+
+    def first_footprint(self, role: int, parent: int, values: Sequence[Floats]) -> Floats | float:
+        """Bound the elements of a tensor that one copy of a level sends for the first tiles of the next inner level.
+
+        Args:
+            role: Place of the tensor.
+            parent: The level.
+            values: Tiles of the next inner level, without the spatial part.
+        """
+        operand, names, span = self.frame.operands[role], self.frame.names, self.spans[parent]
+        apart = self.spans[0] // span
+        dims = [names.index(dim) for dim in operand.dims]
+        words = subset_product(values, dims) * float(np.prod(span[dims]))
+        for window in operand.windows:
+            places = [names.index(dim) for dim in window.dims]
+            if window.extent is not None and (apart[places] > 1).any():
+                return np.zeros(len(values[0]))  # some copies may begin or end in the padding
+            words = words * first_words(window, [(values[at] * span[at]).astype(np.int64) for at in places])  # type: ignore[assignment]
         return words
 
     def demand(self, level: int, values: Sequence[Floats]) -> list[tuple[int, Floats | float]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -80,6 +81,7 @@ def search(
     rules = accelerator.conventions if conventions is None else conventions
     problem = problem_on(operator, accelerator, rules)
     _require_searchable(problem, accelerator, objective, factors)
+    problem = _without_constant_windows(problem)
     require_room(problem, accelerator, rules)
     choices = spatial_choices(problem, accelerator, rules, relaxed)
     every = list(patterns(problem, accelerator, rules, choices, relaxed))
@@ -129,6 +131,24 @@ def _require_searchable(problem: Problem, accelerator: Accelerator, objective: s
             f"{problem.name}: outputs of several steps meet in one axis of {problem.operands['O'].name!r}; such "
             "mappings can be evaluated but not searched"
         )
+
+
+def _without_constant_windows(problem: Problem) -> Problem:
+    """Drop the axes of inputs of which the operator uses one index: padding made them windows."""
+    operands = {}
+    for role, operand in problem.operands.items():
+        constant = [window for window in operand.windows if not window.terms]
+        if any(window.extent is not None and not 0 <= window.offset < window.extent for window in constant):
+            raise MappingError(
+                f"{problem.name}: all that it uses of {operand.name!r} lies in the padding; there is nothing to map"
+            )
+        if constant:
+            kept = [place for place, window in enumerate(operand.windows) if window.terms]
+            layout = tuple(entry if isinstance(entry, str) else kept.index(entry) for entry in operand.layout
+                           if isinstance(entry, str) or entry in kept)  # fmt: skip
+            operand = replace(operand, windows=tuple(operand.windows[place] for place in kept), layout=layout)
+        operands[role] = operand
+    return replace(problem, operands=operands)
 
 
 def _run(patterns: list[Pattern], race: Race) -> int:

@@ -178,7 +178,7 @@ def _share(
 ) -> dict[int, Floats]:
     """Give the cycles that one tensor's first (of O: last) tile takes at the ports that it passes."""
     frame = nest.frame
-    sent = nest.least_footprint(role, parent, values) * _width(nest, role, parent) * (1.0 if scale is None else scale)
+    sent = nest.first_footprint(role, parent, values) * _width(nest, role, parent) * (1.0 if scale is None else scale)
     held = nest.footprint(role, child, values) * float(frame.words[child][role])
     shares = {}
     for place, (level, name) in enumerate(nest.forms.ports):
