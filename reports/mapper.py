@@ -164,7 +164,7 @@ def optima_section(known: dict[str, Accelerator]) -> str:
     note = (
         "EDP optima over all perfect factors, orders, bypass patterns and spatial vectors that the mesh can wire. "
         "*priced*: mappings whose cost was computed; *bounded*: classes of mappings with one bound; *vectors opened*: "
-        "of all spatial vectors times bypass patterns. Peers do not share one model (see the reference's README): a ratio "
+        "of all spatial vectors times bypass patterns. Peers do not share one model (the reference's README): a ratio "
         "below 1 would be worse than a peer, within 3 % is a tie. Their times are wall seconds on two cores."
     )
     return f"## Optima\n\n{note}\n\n{table(header, rows)}\n"
