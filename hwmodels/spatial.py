@@ -103,6 +103,16 @@ class BufferLevel:
     burst_bits: int = 0
     bypass: tuple[Role, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if self.capacity_words is not None and self.capacity_words < 0:
+            raise MappingError(f"level {self.name}: capacity_words is {self.capacity_words}; give 0 or more, or None")
+        for what in ("read_words_per_cycle", "write_words_per_cycle", "word_bits"):
+            value = getattr(self, what)
+            if value is not None and not value > 0:
+                raise MappingError(f"level {self.name}: {what} is {value}; give more than 0, or None for no limit")
+        if self.buffering not in ("double", "serial", "shadow"):
+            raise MappingError(f"level {self.name}: buffering {self.buffering!r}; give double, serial or shadow")
+
     @property
     def fan_out(self) -> int:
         """Instances of the next level below one instance of this one."""
@@ -170,7 +180,10 @@ SILICON = Conventions(
     exact_windows=True,
     forwarding=True,
 )
-"""What a chip does; the default of devices that come from a file."""
+"""What a chip does; the default of devices that come from a file.
+
+Not counted, here as in the reference: the read of a finished output at the level that it leaves.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +219,15 @@ class Accelerator:
     static_w: float = 0.0
     conventions: Conventions = SILICON
     sources: Mapping[str, Citation] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [level.name for level in self.levels]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise MappingError(f"{self.name}: level {twice[0]!r} is there twice; give every level a name of its own")
+        for what in ("macs_per_cycle", "clock_hz"):
+            if not getattr(self, what) > 0:
+                raise MappingError(f"{self.name}: {what} is {getattr(self, what)}; give more than 0")
 
     @property
     def kind(self) -> str:

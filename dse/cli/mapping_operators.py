@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 __all__ = ["is_operator", "parse_operator"]
 
-EXAMPLES = {"gemm": "gemm:M=512,N=768,K=768", "conv": "conv:R=3,S=3,P=56,Q=56,C=64,K=64,N=1,stride=1"}
+EXAMPLES = {"gemm": "gemm:M=512,N=768,K=768", "conv": "conv:R=3,S=3,P=56,Q=56,C=64,K=64,N=1,stride=1,pad=1"}
 NEEDED = {"gemm": ("M", "N", "K"), "conv": ("R", "S", "P", "Q", "C", "K")}
-DEFAULTS = {"gemm": {}, "conv": {"N": 1, "stride": 1}}
+DEFAULTS = {"gemm": {}, "conv": {"N": 1, "stride": 1, "pad": 0, "dilation": 1}}
+_OPTIONS = ("stride", "pad", "dilation")
 
 
 def is_operator(text: str) -> bool:
@@ -24,7 +25,7 @@ def is_operator(text: str) -> bool:
         >>> is_operator("gemm:M=1,N=2,K=3"), is_operator("bert-base"), is_operator("gemm.onnx")
         (True, False, False)
     """
-    return re.match(r"\w+:\s*(\w+\s*=|$)", text) is not None
+    return re.match(r"(gemm|conv):|\w+:\s*(\w+\s*=|$)", text, flags=re.IGNORECASE) is not None
 
 
 def parse_operator(text: str) -> Operator:
@@ -32,7 +33,8 @@ def parse_operator(text: str) -> Operator:
 
     Args:
         text: Kind and sizes. Of a convolution P and Q are the output's height and width, C and K the input and output
-            channels, R and S the window; N and stride are 1 unless given.
+            channels, R and S the window; N stride and dilation
+            are 1 and pad is 0 unless given.
 
     Raises:
         MappingError: The kind is unknown; a size is missing, unknown, given twice, or no whole number of at least 1.
@@ -52,10 +54,10 @@ def parse_operator(text: str) -> Operator:
     fix = f"write {EXAMPLES[kind]}"
     sizes: dict[str, int] = {}
     for item in rest.split(","):
-        found = re.fullmatch(r"\s*(\w+)\s*=\s*(\d+)\s*", item, flags=re.ASCII)
-        if not found or not int(found[2]):
+        found = re.fullmatch(r"\s*(\w+)\s*=\s*(\d{1,18})\s*", item, flags=re.ASCII)
+        if not found or (not int(found[2]) and found[1].lower() != "pad"):
             raise MappingError(f"{text}: {item.strip()!r} is not NAME=SIZE with a whole number of at least 1; {fix}")
-        name = "stride" if found[1].lower() == "stride" else found[1].upper()
+        name = found[1].lower() if found[1].lower() in _OPTIONS else found[1].upper()
         if name not in (*NEEDED[kind], *DEFAULTS[kind]):
             raise MappingError(f"{text}: a {kind} has no size {found[1]!r}; {fix}")
         if name in sizes:
@@ -67,5 +69,5 @@ def parse_operator(text: str) -> Operator:
     sizes = {**DEFAULTS[kind], **sizes}
     if kind == "gemm":
         return gemm_operator(kind, sizes)
-    stride = sizes.pop("stride")
-    return conv_operator(kind, sizes, stride)
+    options = {name: sizes.pop(name) for name in _OPTIONS}
+    return conv_operator(kind, sizes, **options)

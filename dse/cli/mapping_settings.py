@@ -99,7 +99,7 @@ def map_settings(
         raise MappingError(f"--objective {objective!r}: unknown; {nearest(objective, OBJECTIVES)}")
     if factors not in FACTORS:
         raise MappingError(f"--factors {factors!r}: unknown; {nearest(factors, FACTORS)}")
-    if draw is not None and out is None:
+    if draw not in (None, "none") and out is None:
         raise MappingError("--draw writes pictures: give a folder for them with --out")
     accelerator = hwmodels.load(device, kind=hwmodels.Accelerator)
     rules = rules_of(conventions)

@@ -24,7 +24,7 @@ from hwmodels.mapping.case_schema import (
 from hwmodels.mapping.records import Mapping, from_factors
 from hwmodels.spatial import REFERENCE, Accelerator, BufferLevel, MeshAxis
 from workloads.errors import MappingError, nearest
-from workloads.operator import Operator, Tensor, axis
+from workloads.operator import Axis, Operator, Tensor, axis
 
 __all__ = ["Case", "conv_operator", "gemm_operator", "read_architectures", "read_cases"]
 
@@ -69,17 +69,45 @@ def gemm_operator(name: str, bounds: MappingABC[str, int]) -> Operator:
     )
 
 
-def conv_operator(name: str, bounds: MappingABC[str, int], stride: int = 1) -> Operator:
-    """Give O[n,k,q,p] += I[n,c,stride q+s,stride p+r] W[c,k,r,s], in int8 with 32-bit sums; no padding.
+def conv_operator(
+    name: str, bounds: MappingABC[str, int], stride: int = 1, pad: int = 0, dilation: int = 1
+) -> Operator:
+    """Give a convolution in int8 with 32-bit sums, the same along P, R and Q, S.
+
+    O[n,k,q,p] += I[n,c,stride q + dilation s - pad,stride p + dilation r - pad] W[c,k,r,s].
+
+    Args:
+        name: Of the operator.
+        bounds: R, S, P, Q, C, K, N.
+        stride: At least 1.
+        pad: Elements of padding before and after.
+        dilation: At least 1.
+
+    Raises:
+        MappingError: Stride, padding or dilation make no convolution.
 
     Example:
         >>> sizes = dict(R=3, S=3, P=4, Q=4, C=2, K=2, N=1)
         >>> conv_operator("c", sizes, stride=2).inputs[0].shape(sizes)
         (1, 2, 9, 9)
+        >>> conv_operator("c", sizes, pad=1).inputs[0].shape(sizes)
+        (1, 2, 4, 4)
     """
-    window_q, window_p = axis((stride, "Q"), "S"), axis((stride, "P"), "R")
+    if stride < 1 or dilation < 1 or pad < 0:
+        raise MappingError(f"{name}: stride {stride}, dilation {dilation}, pad {pad}; give at least 1, 1 and 0")
+
+    def window(out: str, tap: str) -> Axis:
+        extent = stride * (bounds[out] - 1) + dilation * (bounds[tap] - 1) + 1 - 2 * pad
+        if extent < 1:
+            raise MappingError(f"{name}: with pad {pad} no input is left along {out} and {tap}; give less")
+        return (
+            axis((stride, out), (dilation, tap), offset=-pad, extent=extent)
+            if pad
+            else axis((stride, out), (dilation, tap))
+        )
+
     tensors = (
-        Tensor(name="I", axes=(axis("N"), axis("C"), window_q, window_p), bits=8),
+        Tensor(name="I", axes=(axis("N"), axis("C"), window("Q", "S"), window("P", "R")), bits=8),
         Tensor(name="W", axes=(axis("C"), axis("K"), axis("R"), axis("S")), role="weight", bits=8),
         Tensor(name="O", axes=(axis("N"), axis("K"), axis("Q"), axis("P")), bits=8),
     )

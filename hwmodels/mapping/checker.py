@@ -85,8 +85,12 @@ def check_certificate(
         >>> check_certificate(written).ok, check_certificate({**written, "lower_bound": 90.0}).fault
         (True, 'the lower bound 90 is above the value 80')
     """
-    claim = read_certificate(source)
-    lines = [_headline(claim)]
+    try:
+        claim = read_certificate(source)
+        lines = [_headline(claim)]
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        where = source if isinstance(source, str | os.PathLike) else "certificate"
+        raise MappingError(f"{where}: cannot be read ({error}); write it again with write_certificate") from error
     try:
         _reevaluate(claim)
         lines.append(f"re-evaluated: {len(claim.mappings)} mapping(s), costs as claimed")

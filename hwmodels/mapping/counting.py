@@ -29,7 +29,7 @@ class Counts:
 
     Attributes:
         instances: Copies of a level that hold data; (n, levels).
-        tile: Elements that one copy holds at once; (n, levels, roles).
+        tile: Elements that one copy has room for: of the largest tile, wherever padding may cut it; (n, levels, roles).
         partition: Distinct elements that ever visit a copy, summed over the copies.
         reads: Out of the level to the next inner one that keeps the tensor, or to the MACs.
         fills: Into the level from the next outer one that keeps the tensor.

@@ -12,6 +12,10 @@ from workloads.operator import Axis, Operator, Tensor, is_batch
 __all__ = ["Operand", "Problem", "Window", "narrowed", "problem_of", "problem_on"]
 
 
+MOST_MACS = 1 << 53
+"""Of an operator: counts up to it are exact as float64."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """An axis that several dims share: index = offset + sum(coefficient x dim), clipped to [0, extent).
@@ -152,7 +156,7 @@ def problem_of(operator: Operator, exact_windows: bool = True) -> Problem:
         )
     if any(is_batch(size) for size in operator.dims.values()):
         raise MappingError(f"{operator.name}: a batch of design points cannot be mapped; take one row of it first")
-    sizes = {dim: int(size) for dim, size in operator.dims.items()}
+    sizes = _sizes(operator)
     weight, data, extra = _roles(operator)
     tensors = dict(zip(ROLES, (weight, data, operator.outputs[0]), strict=True))
     operands = {role: _operand(role, tensor, sizes, operator.name, exact_windows) for role, tensor in tensors.items()}
@@ -168,6 +172,21 @@ def problem_of(operator: Operator, exact_windows: bool = True) -> Problem:
         sum(count for count, _ in values),
         sum(count * bits for count, bits in values),
     )
+
+
+def _sizes(operator: Operator) -> dict[str, int]:
+    """Give the dims, if all counts of the operator are exact."""
+    sizes: dict[str, int] = {}
+    for dim, size in operator.dims.items():
+        if size < 1 or int(size) != size:
+            raise MappingError(f"{operator.name}: dim {dim!r} is {size}; give a whole number of at least 1")
+        sizes[dim] = int(size)
+    if math.prod(sizes.values()) > MOST_MACS:
+        raise MappingError(
+            f"{operator.name}: {math.prod(sizes.values()):,} multiply-accumulates; counts are exact up to "
+            f"2^53 = {MOST_MACS:,}: cut the operator into parts"
+        )
+    return sizes
 
 
 def _roles(operator: Operator) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:

@@ -24,7 +24,7 @@ from workloads.operator import Num
 __all__ = ["mapping_text", "parse_mapping"]
 
 _HEADER = re.compile(r"(?P<level>\S(?:.*\S)?) keeps (?P<keeps>.*)")
-_LOOP = re.compile(r"(?P<kind>for|parallel) (?P<dim>\S+) by (?P<step>\d+)(?: on (?P<axis>\S+))?")
+_LOOP = re.compile(r"(?P<kind>for|parallel) (?P<dim>\S+) by (?P<step>[0-9]{1,18})(?: on (?P<axis>\S+))?")
 
 NOTHING = "nothing"
 
@@ -87,6 +87,8 @@ def parse_mapping(text: str) -> Mapping:
         >>> parse_mapping("DRAM keeps W I O\n| for m by 1").levels[0].temporal
         (Loop(dim='m', step=1, axis=''),)
     """
+    if not isinstance(text, str):
+        raise MappingError(f"a mapping is read from text, not from {type(text).__name__}; give what mapping_text wrote")
     levels: list[LevelMapping] = []
     for number, line in enumerate(text.splitlines(), start=1):
         plain = line.split("    # ")[0].strip() if line.lstrip().startswith("|") else line.strip()

@@ -49,7 +49,7 @@ class Traffic:
         levels: Names.
         macs: Multiply-accumulates of the operator.
         instances: Copies of a level that hold data; (n, levels).
-        tile: Elements that one copy holds at once; (n, levels, roles).
+        tile: Elements that one copy has room for: of the largest tile, wherever padding may cut it; (n, levels, roles).
         partition: Distinct elements that ever visit a copy, summed over the copies; (n, levels, roles).
         reads: Elements read out of the level; (n, levels, roles).
         fills: Elements written into it from outside; (n, levels, roles).

@@ -305,6 +305,35 @@ def test_what_does_not_fit_names_tensor_level_and_need() -> None:
         search(operator, replace(toy(), levels=(small, toy().levels[1])))
 
 
+@pytest.mark.parametrize(
+    ("sizes", "reason"),
+    [
+        ((1 << 31, 1 << 31, 1 << 31), r"counts are exact up to 2\^53"),
+        ((0, 4, 4), "dim 'M' is 0; give a whole number of at least 1"),
+        ((4, -1, 4), "dim 'N' is -1"),
+        ((55440, 55440, 55440), "tiles of Buffer with perfect factors, at most 1,048,576 are searched"),
+    ],
+)
+def test_sizes_that_cannot_be_counted_or_searched_are_refused(sizes: tuple[int, int, int], reason: str) -> None:
+    with pytest.raises(MappingError, match=reason):
+        search(gemm_operator("g", dict(zip("MNK", sizes, strict=True))), toy(capacity_words=1 << 40))
+
+
+@pytest.mark.parametrize(
+    ("level", "reason"),
+    [
+        ({"capacity_words": -5}, "capacity_words is -5; give 0 or more"),
+        ({"read_words_per_cycle": 0.0}, "read_words_per_cycle is 0.0; give more than 0, or None"),
+        ({"word_bits": 0}, "word_bits is 0"),
+        ({"buffering": "zz"}, "buffering 'zz'; give double, serial or shadow"),
+        ({"name": "DRAM"}, "level 'DRAM' is there twice"),
+    ],
+)
+def test_accelerators_that_cannot_be_are_refused(level: dict[str, object], reason: str) -> None:
+    with pytest.raises(MappingError, match=reason):
+        toy(**level)
+
+
 def test_unknown_wishes_are_refused() -> None:
     operator = gemm_operator("g", {"M": 4, "N": 4, "K": 4})
     with pytest.raises(MappingError, match="objective 'speed' is unknown; give edp, energy, latency or pareto"):
@@ -356,7 +385,20 @@ def test_a_file_that_is_not_whole_or_not_true_is_searched_again(tmp_path: Path) 
     found = Memo(tmp_path).search(operator, device)
     (path,) = tmp_path.glob("*.json")
     text = path.read_text()
-    for damage in (text[: len(text) // 2], text.replace(str(found.value), str(found.value / 2)), "[]"):
+    data = json.loads(text)
+    wrong: list[dict[str, object]] = [
+        {"mappings": []},
+        {"mappings": [3]},
+        {"value": "a"},
+        {"lower_bound": 3 * found.value},
+        {"lower_bound": -1.0},
+        {"objective": "zz"},
+        {"candidates": "many"},
+        {"space": {}},
+    ]
+    damages = [json.dumps({**data, **part}) for part in wrong]
+    damages += [text[: len(text) // 2], text.replace(str(found.value), str(found.value / 2)), "[]", "[" * 100_000]
+    for damage in damages:
         path.write_text(damage)
         memo = Memo(tmp_path)
         assert memo.search(operator, device).value == found.value

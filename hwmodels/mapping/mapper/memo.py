@@ -79,7 +79,7 @@ class Memo:
         key = _key(operator, accelerator, objective, rules, factors, relaxed, budget)
         found = self.known.get(key)
         if found is None and self.folder is not None:
-            found = _read(self.folder / f"{key}.json", operator, accelerator, rules)
+            found = _read(self.folder / f"{key}.json", operator, accelerator, rules, objective)
         if found is not None:
             self.hits += 1
         else:
@@ -129,12 +129,16 @@ def _write(path: Path, result: Result) -> None:
         ) from error
 
 
-def _read(path: Path, operator: Operator, accelerator: Accelerator, rules: Conventions) -> Result | None:
+def _read(
+    path: Path, operator: Operator, accelerator: Accelerator, rules: Conventions, objective: str
+) -> Result | None:
     """Give what a file says, if it is whole and the cost model agrees."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        mappings = [parse_mapping(text) for text in data["mappings"]]
+        if data["objective"] != objective or not data["mappings"]:
+            return None
         problem = problem_on(operator, accelerator, rules)
+        mappings = [parse_mapping(text) for text in data["mappings"]]
         points = tuple(
             Point(mapping, evaluate(problem, accelerator, mapping, rules, relaxed=True)) for mapping in mappings
         )
@@ -144,14 +148,15 @@ def _read(path: Path, operator: Operator, accelerator: Accelerator, rules: Conve
             conventions=rules,
             objective=data["objective"],
             points=points,
-            value=data["value"],
-            lower_bound=data["lower_bound"],
-            candidates=data["candidates"],
-            bounded=data["bounded"],
-            evaluated=data["evaluated"],
-            opened=data["opened"],
+            value=float(data["value"]),
+            lower_bound=float(data["lower_bound"]),
+            candidates=int(data["candidates"]),
+            bounded=int(data["bounded"]),
+            evaluated=int(data["evaluated"]),
+            opened=int(data["opened"]),
             space=Space(**data["space"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, MappingError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MappingError):
         return None
-    return result if np.isclose(result.objective_at(0), result.value, rtol=1e-9, atol=0.0) else None
+    true = np.isclose(result.objective_at(0), result.value, rtol=1e-9, atol=0.0)
+    return result if true and 0.0 <= result.lower_bound <= result.value else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,10 +16,15 @@ from hwmodels.mapping.mapper.spatial import Unrolled
 from hwmodels.mapping.pricing import usable_words
 from hwmodels.mapping.windows import first_words, piece_words
 from hwmodels.spatial import ROLES
+from workloads.errors import MappingError
 
 __all__ = ["Nest", "Tiles", "subset_product"]
 
 Bools = NDArray[np.bool_]
+
+
+MOST_TILES = 1 << 20
+"""Of one level: they are held as arrays, 100 bytes a tile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +96,12 @@ class Nest:
             np.array(divisors(bound), dtype=np.float64) if here else np.ones(1)
             for bound, here in zip(self.bounds, free, strict=True)
         ]
+        count = math.prod(len(column) for column in columns)
+        if count > MOST_TILES:
+            raise MappingError(
+                f"{frame.problem.name}: {count:,} tiles of {frame.accelerator.levels[level].name} with perfect "
+                f"factors, at most {MOST_TILES:,} are searched; cut the operator, or choose sizes with fewer divisors"
+            )
         codes = [code[: len(column)] for code, column in zip(unary_codes(self.bounds), columns, strict=True)]
         values = grid(columns)
         code = np.bitwise_or.reduce(grid(codes), axis=0)

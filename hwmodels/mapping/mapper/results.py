@@ -37,9 +37,13 @@ class Space:
 
     def __str__(self) -> str:
         return (
-            f"{self.factors} factors, {self.orders} orders, {self.bypass} bypass patterns, {self.spatial_vectors} "
-            f"spatial vectors ({self.spatial}), {self.conventions} conventions"
+            f"{self.factors} factors, {self.orders} orders, {_many(self.bypass, 'bypass pattern')}, "
+            f"{_many(self.spatial_vectors, 'spatial vector')} ({self.spatial}), {self.conventions} conventions"
         )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
