@@ -1,9 +1,8 @@
 """The cost model of a mapped operator: `evaluate(operator, accelerator, mappings) -> Traffic`.
 
-Interface. `mappings` is one `Mapping`, a sequence of them (any structures), or a `MappingBatch` (one structure,
-arrays of
-steps: fast). All arrays of `Traffic` have the mappings first: (n,), (n, levels) or (n, levels, roles), levels outermost
-first, roles in the order W, I, O. Counts are elements, summed over all instances of a level.
+Interface. `mappings` is one `Mapping`, a sequence of them (any structures), or a `MappingBatch` (one structure, arrays
+of steps: fast). All arrays of `Traffic` have the mappings first: (n,), (n, levels) or (n, levels, roles), levels
+outermost first, roles in the order W, I, O. Counts are elements, summed over all instances of a level.
 
 Counts, after the Timeloop definitions:
 

@@ -87,8 +87,7 @@ def least_unknowns(
 
     Multipliers of flows into level 1 are exact; the others are as if no further loop cost anything. A flow further in
     keeps the outermost run only if no loop in between indexes the tensor: if its child has room for all that the tile
-    of
-    level 1 needs of it.
+    of level 1 needs of it.
 
     Args:
         nest: Spatial vector.
@@ -119,10 +118,9 @@ def _least_elements(nest: Nest, flow: Flow, tiles: Tiles, trips: tuple[Floats, .
     """Bound the elements of a tensor with windows that a flow moves.
 
     Every element that is used moves once, to every copy. A loop outside the stationary run that does not index the
-    tensor
-    repeats a block of at least two tiles; each repetition finds at most one tile of it there. Further in, a child that
-    has no room for what the tile of level 1 needs is sent all of it every time, but for what the children hold at
-    first.
+    tensor repeats a block of at least two tiles; each repetition finds at most one tile of it there. Further in, a
+    child that has no room for what the tile of level 1 needs is sent all of it every time, but for what the children
+    hold at first.
     """
     frame, spans = nest.frame, nest.spans
     every_dim = frozenset(range(len(trips)))

@@ -1,10 +1,8 @@
 """Words of tensors with sliding windows on their way into level 1: exact, for many tiles at once.
 
-Only the outermost loops are above level 1, so every axis of the tensor knows a few dozen walks: one for each tile
-along it
-and each order of its own loops. They are summed by `walks` and `windows` once per spatial vector; a tile's words are
-put
-together from them.
+Only the outermost loops are above level 1, so every axis of the tensor knows a few dozen walks: one for each tile along
+it and each order of its own loops. They are summed by `walks` and `windows` once per spatial vector; a tile's words are
+put together from them.
 """
 
 from __future__ import annotations
@@ -190,8 +188,8 @@ def deep_words(nest: Nest, place: int, top: Above, pairs: Pairs, tiles: Tiles, o
     """Count the elements that a flow of a tensor with windows moves into level 2.
 
     From the inside, loop by loop: when a loop advances, the loops inside it go back to their first steps, and the
-    child's box
-    moves by the difference. What both boxes share stays; as boxes only if they moved along at most one axis.
+    child's box moves by the difference. What both boxes share stays; as boxes only if they moved along at most one
+    axis.
 
     Args:
         nest: Spatial vector.

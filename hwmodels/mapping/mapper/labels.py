@@ -1,8 +1,7 @@
 """Labels: ways to map a tile, reduced to what the outer levels can see of them.
 
 What a tile of some level costs when its loops run once is, for every flow inside the level, a multiplier, and whether
-the
-flow's stationary run is still open: then loops further out that do not index the tensor cost it nothing. With the
+the flow's stationary run is still open: then loops further out that do not index the tensor cost it nothing. With the
 same tile, a label that is nowhere better than another one can be part of no better mapping, whatever the outer loops
 and the prices are, and is dropped; where tiles further in cost something by themselves (`Frame.exact` is off), only if
 those are the same too.

@@ -1,15 +1,12 @@
 """Loop orders of one level, collapsed into those that can differ in what they cost.
 
-The loops of a level run above the tiles of the inner levels. Read from the inside, a tensor's tile changes first at
-the first
-loop that indexes it: that loop *closes* the tensor, and the loops inside it are its stationary run, which costs it
-nothing.
-Loops that index none of the tensors still open are placed at once: they are free. What is left to choose is which loop
-closes which tensors, so the 6 orders of a matrix product are 3 classes (`order_classes`).
+The loops of a level run above the tiles of the inner levels. Read from the inside, a tensor's tile changes first at the
+first loop that indexes it: that loop *closes* the tensor, and the loops inside it are its stationary run, which costs
+it nothing. Loops that index none of the tensors still open are placed at once: they are free. What is left to choose is
+which loop closes which tensors, so the 6 orders of a matrix product are 3 classes (`order_classes`).
 
 For a tensor with sliding windows consecutive tiles overlap, and the order of all its loops matters. `window_orders`
-gives
-every order that can differ for it or for a stationary run.
+gives every order that can differ for it or for a stationary run.
 """
 
 from __future__ import annotations
@@ -87,10 +84,8 @@ def window_orders(dims: Dims, indexed: tuple[Dims, ...], whole: tuple[Dims | Non
     """Give the orders of some dims that can differ for tensors with windows.
 
     A dim that indexes an axis alone changes the whole tile: outside its loop no step finds an overlap. So an order is
-    no
-    better than another one with the same or longer stationary runs in which that loop is further out and the loops
-    inside
-    it are in the same order.
+    no better than another one with the same or longer stationary runs in which that loop is further out and the loops
+    inside it are in the same order.
 
     Args:
         dims: Those with a loop.
