@@ -24,7 +24,7 @@ ONE = 1.0 - 1e-12
 
 
 def costs(nest: Nest, unknowns: Unknowns, details: Details | None = None) -> tuple[Floats, Floats]:
-    """Give energy [J] and cycles of unknowns, one for each flow; lower bounds unless `Frame.exact`.
+    """Give energy [J] and cycles of unknowns, one for each flow; lower bounds unless `Nest.exact`.
 
     Args:
         nest: Spatial vector.

@@ -199,7 +199,7 @@ def _join(branch: Branch, top: Top, labels: Labels | None) -> None:
                 kept = np.flatnonzero(branch.race.found.useful(*join.costs()))
                 _join_windows(branch, top, pairs.take(kept), labels)
             else:
-                join.settle(frame.exact)
+                join.settle(branch.nest.exact)
 
 
 def _joined(nest: Nest, top: Top, pairs: Pairs, labels: Labels | None, item: OrderClass) -> Unknowns:
@@ -226,7 +226,7 @@ def _join_windows(branch: Branch, top: Top, pairs: Pairs, labels: Labels | None)
     assert labels is not None
     nest = branch.nest
     counted = [place for place in nest.frame.deep_windows if deep_is_exact(nest, place)]
-    exact = nest.frame.exact and len(counted) == len(nest.frame.deep_windows)
+    exact = nest.exact and len(counted) == len(nest.frame.deep_windows)
     for which, outer in enumerate(top.orders):
         if branch.race.spent:
             branch.race.leave(*np.broadcast_arrays(*costs(branch.nest, top.unknowns, top.details)))

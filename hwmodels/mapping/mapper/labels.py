@@ -3,7 +3,7 @@
 What a tile of some level costs when its loops run once is, for every flow inside the level, a multiplier, and whether
 the flow's stationary run is still open: then loops further out that do not index the tensor cost it nothing. With the
 same tile, a label that is nowhere better than another one can be part of no better mapping, whatever the outer loops
-and the prices are, and is dropped; where tiles further in cost something by themselves (`Frame.exact` is off), only if
+and the prices are, and is dropped; where tiles further in cost something by themselves (`Nest.exact` is off), only if
 those are the same too.
 """
 
@@ -154,7 +154,7 @@ def _labels_above(nest: Nest, level: int, below: Labels | None) -> Labels:
     none = np.zeros(0)
     multipliers = {flow: np.concatenate(columns[flow]) if parts else none for flow in flows}
     opens = {flow: np.concatenate(flags[flow]) if parts else none.astype(bool) for flow in flows}
-    group = owner if nest.frame.exact or below is None else owner * len(below) + inner
+    group = owner if nest.exact or below is None else owner * len(below) + inner
     kept = undominated(group, [*multipliers.values(), *(~flag for flag in opens.values())])
     return Labels(
         tiles,

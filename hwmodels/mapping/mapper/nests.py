@@ -83,6 +83,23 @@ class Nest:
     passing: Ints
     loops: tuple[Unrolled, ...]
 
+    @property
+    def exact(self) -> bool:
+        """Say whether costs in closed form are exact here, not only bounds.
+
+        Windows that are spread at two levels below the one that feeds the MACs are counted as if no temporal loop stood
+        between these levels, which is the least that can be.
+        """
+        frame = self.frame
+        factors = self.spans[:-1] // self.spans[1:]
+        for operand, dims, role in zip(frame.operands, frame.windowed, ROLES, strict=True):
+            last = max(level for level, roles in enumerate(frame.keeps) if role in roles)
+            for window in operand.windows:
+                places = [place for place in dims if frame.names[place] in window.dims]
+                if int((factors[last:, places] > 1).any(axis=1).sum()) > 1:
+                    return False
+        return frame.exact
+
     def tiles(self, level: int) -> Tiles:
         """Enumerate the tiles that a level's buffers can hold; of the innermost level, only with loops that it is for.
 
