@@ -146,12 +146,16 @@ def test_costs_per_second(benchmark: Any, device: Accelerator, sizes: tuple[int,
     nest = pattern.nest(int(np.argmin(pattern.energy * pattern.cycles)))
 
     def run() -> Race:
-        race = Race(_Everything(Goal("edp")), 0)
+        race = Race(_Everything(Goal("edp")), budget=10**9)
         for _ in solve(nest, race):
             pass
         return race
 
     race = benchmark(run)
+    fixed = replace(device, levels=tuple(replace(level, bypass=()) for level in device.levels))
+    best = float(race.found.energy[0] * race.found.cycles[0])
+    assert best >= search(gemm(sizes), fixed).value * (1 - 1e-9)
+    assert race.tally.joined > 100_000
     benchmark.extra_info["priced_per_second"] = f"{race.tally.joined / benchmark.stats.stats.min:.2e}"
 
 

@@ -28,8 +28,8 @@ from hwmodels.mapping.mapper.silicon import Additions, Details
 __all__ = ["solve"]
 
 Bools = NDArray[np.bool_]
-FIRST_TILES = 16
-MOST_TILES = 1024
+FIRST_LOT, MOST_LOT = 16, 1024
+"""Tiles of level 1 that are looked at together, at first and at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +104,7 @@ def solve(nest: Nest, race: Race) -> Iterator[float]:
     value = race.found.goal.value(energy, cycles).min(axis=0)
     order = np.argsort(value, kind="stable")
     labels: Labels | None = None
-    start, size = 0, FIRST_TILES
+    start, size = 0, FIRST_LOT
     while start < len(order):
         yield float(value[order[start]])
         if race.spent:
@@ -116,7 +116,7 @@ def solve(nest: Nest, race: Race) -> Iterator[float]:
             labels = inner_labels(nest, 2) if labels is None else labels
             for top in _tops(branch, rows, useful):
                 _join(branch, top, labels)
-        start, size = start + size, min(2 * size, MOST_TILES)
+        start, size = start + size, min(2 * size, MOST_LOT)
 
 
 def _trips(nest: Nest, tiles: Tiles) -> tuple[Floats, ...]:
