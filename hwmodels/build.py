@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hwmodels.cited import cited_rows
 from hwmodels.fusion import FUSIONS
 from hwmodels.native import native_codes, tabulate
 from hwmodels.records import Citation, MemoryLevel
@@ -145,9 +144,8 @@ def arithmetic_energy_nodes() -> Mapping[str, Mapping[str, float]]:
         >>> arithmetic_energy_nodes()["7"]["fp16"]
         3.6e-13
     """
-    text = (resources.files("hwmodels") / "tables" / "arithmetic_energy.csv").read_text(encoding="utf-8")
     nodes: dict[str, dict[str, float]] = {}
-    for row in csv.DictReader(text.splitlines()):
+    for row in cited_rows("arithmetic_energy"):
         nodes.setdefault(row["node_nm"], {})[row["format"]] = float(row["pj_per_flop"]) * 1e-12
     return nodes
 

@@ -5,13 +5,11 @@ Source: Gholami et al., AI and Memory Wall, IEEE Micro 44(3), 2024, arXiv 2403.1
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
-from importlib import resources
 
+from hwmodels.cited import cited_rows
 from workloads.errors import SpecError, nearest
 
 __all__ = ["QUANTITIES", "Point", "Quantity", "points_of", "quantity", "table", "years"]
@@ -105,7 +103,6 @@ def quantity(name: str) -> Quantity:
     return QUANTITIES[name]
 
 
-@cache
 def table(name: str) -> tuple[Mapping[str, str], ...]:
     """Read a bundled table: hardware, model_size, training_compute, models, training_memory or rates.
 
@@ -113,8 +110,7 @@ def table(name: str) -> tuple[Mapping[str, str], ...]:
         >>> len(table("hardware"))
         59
     """
-    text = (resources.files("hwmodels") / "tables" / f"trend_{name}.csv").read_text(encoding="utf-8")
-    return tuple(csv.DictReader(text.splitlines()))
+    return cited_rows(f"trend_{name}")
 
 
 def points_of(name: str) -> tuple[Point, ...]:

@@ -1,0 +1,85 @@
+"""`Estimate`: a number with its error band, and where it comes from; `explain` prints that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from hwmodels.units import format_si
+from workloads.operator import Num
+
+__all__ = ["Estimate", "Explained", "Origin", "explain"]
+
+Origin = Literal["anchor", "table", "interpolated", "derived", "scaled", "assumption"]
+"""A published figure as it is; a row of a tool's table; between rows of it; from anchors by a stated law; carried to
+another node by a named scaling law; nobody published it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Estimate:
+    """A number that says how sure it is and why.
+
+    Attributes:
+        value: One value, or shape (n_points,), in `unit`.
+        unit: A base unit: "J", "J/bit", "mm2", "W", "s".
+        low: Lower end of the error band, in `unit`: about nine true values of ten lie inside the band.
+        high: Upper end.
+        origin: What kind of number it is.
+        formula: How it came about, for people.
+        source: Author, title, year, table.
+        parts: What it was made of, by name.
+    """
+
+    value: Num
+    unit: str
+    low: Num
+    high: Num
+    origin: Origin
+    formula: str
+    source: str
+    parts: Mapping[str, Estimate] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Explained(Protocol):
+    """A record whose numbers can be traced."""
+
+    def estimates(self) -> Mapping[str, Estimate]:
+        """Give its numbers by name."""
+
+
+def explain(what: Estimate | Explained) -> str:
+    """Say for every number of a result: value, error band, origin, formula and source; of its parts too, indented.
+
+    Args:
+        what: An `Estimate`, or a record that has `estimates()`: what the functions of `hwmodels.energy` return.
+
+    Example:
+        >>> product = Estimate(value=2e-13, unit="J", low=1.5e-13, high=2.5e-13, origin="anchor", formula="int8 x int8",
+        ...                    source="Horowitz, ISSCC 2014")
+        >>> print(explain(product))
+        200 fJ (150 fJ to 250 fJ), anchor
+          int8 x int8
+          source: Horowitz, ISSCC 2014
+    """
+    if isinstance(what, Estimate):
+        return "\n".join(_lines(what, ""))
+    return "\n".join(line for name, estimate in what.estimates().items() for line in _lines(estimate, name))
+
+
+def _lines(estimate: Estimate, name: str) -> list[str]:
+    value, low, high = (_written(number, estimate.unit) for number in (estimate.value, estimate.low, estimate.high))
+    head = f"{name + ': ' if name else ''}{value} ({low} to {high}), {estimate.origin}"
+    inner = [line for part, inside in estimate.parts.items() for line in _lines(inside, part)]
+    return [head, f"  {estimate.formula}", f"  source: {estimate.source}", *(f"  {line}" for line in inner)]
+
+
+def _written(number: Num, unit: str) -> str:
+    """Write one number, or the span of a batch."""
+    values = np.atleast_1d(number)
+    if values.size == 1:
+        return format_si(float(values[0]), unit)
+    return f"{format_si(float(values.min()), unit)} .. {format_si(float(values.max()), unit)}"
