@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +149,8 @@ class OperatorCost:
         latency_s: Its part of the step's time, launch included, in proportion to its own time [s].
         energy_j: Its own dynamic energy and the static energy of its part of the time [J].
         share: Part of the workload's latency.
+        energy_by: The same energy by component [J]: one entry per memory level, innermost first ("L1", "L2", "DRAM":
+            what the level adds to the bits that come through it), then "compute" and "static".
     """
 
     name: str
@@ -163,10 +165,27 @@ class OperatorCost:
     latency_s: float
     energy_j: float
     share: float
+    energy_by: Mapping[str, float] = field(default_factory=dict)
+
+    def columns(self) -> dict[str, Any]:
+        """Give the row of a table: the fields, with a column `NAME_j` per component in place of `energy_by`.
+
+        Example:
+            >>> row = OperatorCost(name="p", op_type="MatMul", kind="matmul", block="", step=0, flops=1.0,
+            ...                    dram_bytes=1.0, intensity=1.0, bound="memory", latency_s=1.0, energy_j=3.0,
+            ...                    share=1.0, energy_by={"DRAM": 2.0, "static": 1.0})
+            >>> row.columns()["DRAM_j"], "energy_by" in row.columns()
+            (2.0, False)
+        """
+        plain = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "energy_by"}
+        return plain | {f"{name}_j": value for name, value in self.energy_by.items()}
 
 
 def breakdown(workload: Workload | Program, device: RooflineDevice) -> pd.DataFrame:
     """Give one row per operator, in order: see `OperatorCost`. Latencies and energies add up to `evaluate`'s.
+
+    Columns `L1_j`, `L2_j`, `DRAM_j` (one per memory level of the device), `compute_j` and `static_j` say where the
+    energy of an operator goes, and add up to `energy_j`.
 
     Of a program, the rows of every part, as often as it runs in the mean; steps are numbered through.
 
@@ -181,8 +200,9 @@ def breakdown(workload: Workload | Program, device: RooflineDevice) -> pd.DataFr
     """
     import pandas
 
-    columns = list(OperatorCost.__dataclass_fields__)
-    return pandas.DataFrame([asdict(row) for row in breakdown_records(workload, device)], columns=columns)
+    names = [item.name for item in fields(OperatorCost) if item.name != "energy_by"]
+    names += [f"{component}_j" for component in device.energy_components]
+    return pandas.DataFrame([row.columns() for row in breakdown_records(workload, device)], columns=names)
 
 
 def breakdown_records(workload: Workload | Program, device: RooflineDevice) -> tuple[OperatorCost, ...]:
@@ -225,6 +245,7 @@ def _program_rows(program: Program, device: RooflineDevice) -> list[OperatorCost
                     dram_bytes=times * row.dram_bytes,
                     latency_s=times * row.latency_s,
                     energy_j=times * row.energy_j,
+                    energy_by={name: times * joules for name, joules in row.energy_by.items()},
                 )
             )
     return rows
@@ -235,7 +256,7 @@ def _rows(workload: Workload, device: RooflineDevice) -> list[OperatorCost]:
     for position, step in enumerate(device.plan(workload)):
         for row in _step_rows(step, position, device):
             found[row.name] = row
-    return [found.get(op.name) or _view_row(op) for op in workload.operators]
+    return [found.get(op.name) or _view_row(op, device) for op in workload.operators]
 
 
 def _step_rows(step: Step, position: int, device: RooflineDevice) -> list[OperatorCost]:
@@ -264,7 +285,7 @@ def _row(
     if launch_s >= max(compute_s, memory_s):
         bound = "launch"
     flops, moved = float(demand.flops), float(demand.dram_bytes)
-    energy_j = sum(device.energy_j(demand, latency_s).values())
+    energy_by = {name: float(joules) for name, joules in device.energy_by_level_j(demand, latency_s).items()}
     return OperatorCost(
         name=op.name,
         op_type=op.op_type,
@@ -276,13 +297,15 @@ def _row(
         intensity=flops / moved if moved else (math.inf if flops else 0.0),
         bound=bound,
         latency_s=latency_s,
-        energy_j=float(energy_j),
+        energy_j=sum(energy_by.values()),
         share=0.0,
+        energy_by=energy_by,
     )
 
 
-def _view_row(op: Operator) -> OperatorCost:
+def _view_row(op: Operator, device: RooflineDevice) -> OperatorCost:
     return OperatorCost(
         name=op.name, op_type=op.op_type, kind=op.kind, block=op.block, step=-1, flops=0.0, dram_bytes=0.0,
         intensity=0.0, bound="", latency_s=0.0, energy_j=0.0, share=0.0,
+        energy_by=dict.fromkeys(device.energy_components, 0.0),
     )  # fmt: skip

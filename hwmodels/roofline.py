@@ -134,6 +134,11 @@ class RooflineDevice:
         """Energy of a bit between DRAM and the arithmetic: the increments of all levels [J/bit]."""
         return sum(level.j_per_bit for level in self.memory)
 
+    @property
+    def energy_components(self) -> tuple[str, ...]:
+        """Names of what `energy_by_level_j` tells apart."""
+        return (*(level.name for level in self.memory), "compute", "static")
+
     def runs_in(self, code: int) -> str:
         """Name the format that a format's matrix products run in: the next wider that the device has.
 
@@ -309,6 +314,13 @@ class RooflineDevice:
             "compute": demand.compute_j * (voltage * voltage),
             "static": self.static_power_w() * latency_s,
         }
+
+    def energy_by_level_j(self, demand: Demand, latency_s: Num) -> dict[str, Num]:
+        """Give `energy_j` with the memory's part split by level, innermost first: a DRAM bit pays every level [J]."""
+        whole = self.energy_j(demand, latency_s)
+        bits = 8 * demand.dram_bytes
+        levels = {level.name: bits * level.j_per_bit for level in self.memory}
+        return levels | {"compute": whole["compute"], "static": whole["static"]}
 
     def cost(self, step: Step) -> Cost:
         """Cost one step, alone; the peak is left to the workload's liveness."""

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -165,7 +165,7 @@ def profile_record(
 
 def _operator_record(row: OperatorCost) -> dict[str, Any]:
     """Give a row with plain numbers: no infinity where nothing is moved, and a word where nothing runs."""
-    plain = asdict(row)
+    plain = row.columns()
     plain["intensity"] = row.intensity if math.isfinite(row.intensity) else None
     plain["bound"] = row.bound or "none"
     return plain

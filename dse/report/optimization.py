@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -205,7 +204,7 @@ def _accuracy_section(found: Optimized) -> str:
 
 def _operator_section(found: Optimized, device: str, chosen: Design, out: Path) -> str:
     small = compress.cost(found.workload, *chosen.techniques)
-    rows = [asdict(record) for record in hwmodels.breakdown_records(small, device_of(device))]
+    rows = [record.columns() for record in hwmodels.breakdown_records(small, device_of(device))]
     _write_csv(rows, out / "operators.csv")
     top = sorted(rows, key=lambda row: -row["latency_s"])[:20]
     body = [

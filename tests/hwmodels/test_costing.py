@@ -43,6 +43,13 @@ def test_breakdown_adds_up_to_evaluate(
     for column in ("latency_s", "energy_j", "flops", "dram_bytes"):
         assert sum(getattr(row, column) for row in rows) == pytest.approx(getattr(cost, column), rel=1e-9)
     assert sum(row.share for row in rows) == pytest.approx(1.0)
+    for row in rows:
+        assert tuple(row.energy_by) == device.energy_components
+        assert sum(row.energy_by.values()) == pytest.approx(row.energy_j)
+    by_level = {part: sum(row.energy_by[part] for row in rows) for part in device.energy_components}
+    for part in ("compute", "static"):
+        assert by_level.pop(part) == pytest.approx(cost.energy_by[part])
+    assert sum(by_level.values()) == pytest.approx(cost.energy_by["dram"])
     assert sum(cost.latency_by.values()) == pytest.approx(cost.latency_s)
     assert sum(cost.energy_by.values()) == pytest.approx(cost.energy_j)
 
