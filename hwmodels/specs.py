@@ -39,13 +39,13 @@ def accelerators() -> tuple[str, ...]:
 
     Example:
         >>> accelerators()
-        ('eyeriss', 'gemmini')
+        ('eyeriss', 'gemmini', 'tpu-v1')
     """
     return tuple(name for name, kind in _kinds().items() if kind == SPATIAL)
 
 
 @overload
-def load(name: Literal["eyeriss", "gemmini"], calibrated: bool = True) -> Accelerator: ...  # type: ignore[overload-overlap]  # a name says more than str
+def load(name: Literal["eyeriss", "gemmini", "tpu-v1"], calibrated: bool = True) -> Accelerator: ...  # type: ignore[overload-overlap]  # a name says more than str
 
 
 @overload

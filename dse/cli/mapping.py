@@ -27,7 +27,8 @@ def map_command(
         typer.Argument(help="An .onnx file, a name as in `dse profile`, or an operator: gemm:M=512,N=768,K=768."),
     ] = None,
     device: Annotated[
-        str | None, typer.Option("--device", "-d", help="A spatial accelerator: eyeriss, gemmini, or a TOML file.")
+        str | None,
+        typer.Option("--device", "-d", help="eyeriss, gemmini, tpu-v1, or a TOML file of a spatial accelerator."),
     ] = None,
     objective: Annotated[
         str, typer.Option("--objective", help="Of each operator: edp, energy, latency; pareto for one operator.")

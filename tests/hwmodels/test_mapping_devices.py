@@ -20,7 +20,7 @@ GEMMINI = spec_text("gemmini")
 
 
 def test_the_accelerators_load_with_a_source_for_every_group_of_numbers() -> None:
-    assert hwmodels.accelerators() == ("eyeriss", "gemmini")
+    assert hwmodels.accelerators() == ("eyeriss", "gemmini", "tpu-v1")
     for name in hwmodels.accelerators():
         device = hwmodels.load(name, kind=hwmodels.Accelerator)
         assert (device.name, device.kind, device.conventions) == (name, "spatial", SILICON)
@@ -95,7 +95,7 @@ def test_a_file_loads_by_its_path_and_other_spellings_of_a_name_are_found(tmp_pa
 
 
 def test_the_other_kind_of_device_is_refused_where_one_is_asked_for() -> None:
-    with pytest.raises(SpecError, match="'t4' is of kind gpu; this needs a spatial accelerator: eyeriss, gemmini"):
+    with pytest.raises(SpecError, match="'t4' is of kind gpu; this needs a spatial accelerator: eyeriss, gemmini, tpu"):
         hwmodels.load("t4", kind=hwmodels.Accelerator)
     with pytest.raises(SpecError, match="'gemmini' is of kind spatial; this needs a GPU or CPU: a100"):
         hwmodels.load("gemmini", kind=hwmodels.RooflineDevice)
