@@ -57,7 +57,8 @@ def from_report(text: str, where: str) -> dict[str, object]:
     head, _, body = text[: text.rfind("\n") + 1].partition("Cache Parameters:")  # a line without end is half a line
     body, _, wires = body.partition("Wire Properties:")
     said: dict[str, str] = {}
-    for label, value in (line.split(":", 1) for line in body.splitlines() if ":" in line):
+    summary = body.partition("Time Components:")[0]  # labels of the totals return in the parts that follow
+    for label, value in (line.split(":", 1) for line in summary.splitlines() if ":" in line):
         said.setdefault(label.strip(), value.strip())
     found: dict[str, object] = dict(_scaled(said, _LABELS, where))
     found["dram"] = _scaled(said, _DRAM_LABELS, where)
