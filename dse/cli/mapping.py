@@ -28,7 +28,7 @@ def map_command(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option("--device", "-d", help="eyeriss, gemmini, tpu-v1, or a TOML file of a spatial accelerator."),
+        typer.Option("--device", "-d", help="An accelerator: eyeriss, gemmini, tpu-v1, or a TOML file."),
     ] = None,
     objective: Annotated[
         str, typer.Option("--objective", help="Of each operator: edp, energy, latency; pareto for one operator.")
