@@ -13,10 +13,10 @@ from hwmodels.energy.estimate import Estimate
 from workloads.errors import SpecError, nearest
 from workloads.operator import Num
 
-__all__ = ["link_energy", "links"]
+__all__ = ["known_links", "link_energy"]
 
 
-def links(scope: str | None = None) -> Mapping[str, str]:
+def known_links(scope: str | None = None) -> Mapping[str, str]:
     """Give the known links and their scopes: on chip, package, board, network.
 
     Args:
@@ -26,12 +26,12 @@ def links(scope: str | None = None) -> Mapping[str, str]:
         SpecError: An unknown scope.
 
     Example:
-        >>> sorted(links("network"))
+        >>> sorted(known_links("network"))
         ['mcm-gpu-node-to-node']
     """
     every = {row["link"]: row["scope"] for row in _rows().values()}
     if scope is not None and scope not in every.values():
-        raise SpecError(f"links: scope {scope!r}; {nearest(scope, every.values())}")
+        raise SpecError(f"known_links: scope {scope!r}; {nearest(scope, every.values())}")
     return {name: of for name, of in every.items() if scope in (None, of)}
 
 
@@ -39,7 +39,7 @@ def link_energy(name: str, *, hops: Num = 1) -> Estimate:
     """Give the energy of moving one bit over a link, both ends included.
 
     Args:
-        name: Of the link; `links` lists them.
+        name: Of the link; `known_links` lists them.
         hops: Links in a row, or hops of a mesh; one value, or shape (n_points,).
 
     Raises:
@@ -81,8 +81,8 @@ def _band(name: str) -> tuple[float, float, str]:
     value = float(row["pj_per_bit"])
     if row["low_pj_per_bit"]:
         return float(row["low_pj_per_bit"]) * 1e-12, float(row["high_pj_per_bit"]) * 1e-12, "band: the published range"
-    factor, where = max((_spread(scope), scope) for scope in set(links().values()))
-    if len(links(row["scope"])) > 2:
+    factor, where = max((_spread(scope), scope) for scope in set(known_links().values()))
+    if len(known_links(row["scope"])) > 2:
         factor, where = _spread(row["scope"]), row["scope"]
     text = f"no published error; band: 90 % spread of the published links of scope {where!r}, {factor:.2g} times"
     return value / factor * 1e-12, value * factor * 1e-12, text
@@ -90,5 +90,5 @@ def _band(name: str) -> tuple[float, float, str]:
 
 @remember
 def _spread(scope: str) -> float:
-    logs = np.log([float(_rows()[name]["pj_per_bit"]) for name in links(scope)])
+    logs = np.log([float(_rows()[name]["pj_per_bit"]) for name in known_links(scope)])
     return float(np.exp(1.645 * logs.std(ddof=1))) if logs.size > 2 else 1.0
