@@ -2,7 +2,9 @@
 
 An exact row comes back unchanged. Between rows a polyharmonic spline of the logs (kernel r, quadratic trend) passes
 through every row; of kernels r, r^2 log r and r^3 with trends of degree 1 and 2 it misses left-out sizes least on the
-tables here. The band is not a wish: whole inner levels of an axis are left out, and 90 % of the misses lie inside it.
+tables here. The band is measured: each inner level of an axis (all rows of one size) is left out as a whole, which
+leaves a gap twice as wide as any that a user asks in, and the band of the axis is the greatest miss. Tables built
+without a size hold 89 to 98 % of its rows in such bands; 90 % of the misses alone would hold as few as 74 %.
 
 Source: Duchon, Splines minimizing rotation-invariant semi-norms in Sobolev spaces, 1977.
 """
@@ -22,7 +24,8 @@ from workloads.operator import Num
 
 __all__ = ["LogTable", "Reading", "build_table", "leave_out", "look_up", "to_estimate"]
 
-BAND_QUANTILE = 0.9
+ROW_QUANTILE = 0.9
+"""Of the misses of single left-out rows, corners of the grid among them, that the band of a hole in the grid holds."""
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +42,8 @@ class LogTable:
         points: Values of the axes, shape (n_rows, n_axes).
         values: Values of the columns, shape (n_rows, n_columns).
         predict: Logs of the columns at logs of the axes: (n_points, n_axes) to (n_points, n_columns).
-        bands: Per axis, and "row": the log error that 90 % of the left-out rows stay below, shape (n_columns,).
+        bands: Per axis the greatest log error of left-out levels, and for "row" the one that 90 % of left-out rows stay
+            below; shape (n_columns,).
         source: Of the rows.
     """
 
@@ -91,12 +95,12 @@ def build_table(
     points = np.array([[float(row[axis]) for axis in axes] for row in rows])
     values = np.array([[float(row[column]) for column in columns] for row in rows])
     logs, targets = np.log(points), np.log(values)
-    bands = {"row": _quantile(leave_out(logs, targets, np.arange(len(rows))))}
+    bands = {"row": np.quantile(leave_out(logs, targets, np.arange(len(rows))), ROW_QUANTILE, axis=0)}
     for place, axis in enumerate(axes):
         inner = np.unique(points[:, place])[1:-1]
         if axis not in fixed and inner.size:
-            groups = np.where(np.isin(points[:, place], inner), points[:, place], -1.0)
-            bands[axis] = _quantile(leave_out(logs, targets, groups))
+            each = [leave_out(logs, targets, np.where(points[:, place] == level, level, -1.0)) for level in inner]
+            bands[axis] = np.concatenate(each).max(axis=0)
     return LogTable(
         name=name,
         axes=axes,
@@ -169,7 +173,11 @@ def to_estimate(reading: Reading, column: str, unit: str, scale: float) -> Estim
         scale: Base units per unit of the table.
     """
     value, factor = reading.values[column] * scale, reading.factors[column]
-    how = "a row of the table" if reading.exact else "spline in logs between rows; band: 90 % of left-out rows"
+    how = (
+        "a row of the table"
+        if reading.exact
+        else "spline in logs between rows; band: the greatest miss of left-out levels"
+    )
     return Estimate(
         value=value,
         unit=unit,
@@ -204,10 +212,6 @@ def _check(table: LogTable, axis: str, values: Floats, where: str, fix: str) -> 
         span = f"{levels[0]:g} to {levels[-1]:g}"
     if bad.size:
         raise SpecError(f"{where}: {axis} = {bad[0]:g}; the table has {span}; {fix}")
-
-
-def _quantile(errors: Floats) -> Floats:
-    return np.quantile(errors, BAND_QUANTILE, axis=0)
 
 
 def _spline(logs: Floats, targets: Floats) -> Callable[[Floats], Floats]:
