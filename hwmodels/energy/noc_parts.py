@@ -136,8 +136,8 @@ def pe_pitch(pe_area_mm2: Num | Estimate) -> Estimate:
         area = in_unit(pe_area_mm2, "mm2", "pe_area_mm2")
     else:
         area = counted(pe_area_mm2, "mm2", "given")
-    value, low, high = (plain(np.sqrt(each)) for each in (area.value, area.low, area.high))
-    positive(value, "pe_area_mm2", "pe_pitch")
+    ends = (positive(each, "pe_area_mm2", "pe_pitch") for each in (area.value, area.low, area.high))
+    value, low, high = (plain(np.sqrt(end)) for end in ends)
     return Estimate(
         value=value, unit="mm", low=low, high=high, origin="derived", formula="root of the area of a PE",
         source=area.source,
