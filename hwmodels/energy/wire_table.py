@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from hwmodels.cited import cited_rows
 from hwmodels.energy.estimate import Origin
-from hwmodels.energy.technology import scaling
-from hwmodels.energy.technology.scaling import check_node
+from hwmodels.energy.technology import node_range, scaling
 from workloads.errors import SpecError, nearest
 from workloads.operator import Num
 
@@ -21,6 +20,7 @@ __all__ = [
     "PROJECTIONS",
     "TABLE",
     "between",
+    "check_node",
     "largest_miss",
     "origin_of",
     "plain",
@@ -45,6 +45,19 @@ LOW_SWING = "low_swing_1mm"
 TABLE = "CACTI 7, commit 1ffd8dfb (2017), repeated global wires (tables/wires_cacti.csv)"
 
 
+def check_node(node_nm: Num, where: str) -> None:
+    """Refuse what no law of wires reaches.
+
+    Raises:
+        SpecError: It is outside of 180 to 3 nm, or no number.
+    """
+    largest, smallest = node_range("wire energy")
+    nodes = np.asarray(node_nm, dtype=np.float64)
+    wrong = nodes[~((nodes <= largest) & (nodes >= smallest))]  # NaN is wrong too
+    if wrong.size:
+        raise SpecError(f"{where}: node_nm = {wrong[0]:g}; wires are known from {largest:g} to {smallest:g} nm")
+
+
 def read_column(node_nm: Num, kind: str, device: str, projection: str, column: str, where: str) -> tuple[Num, Num, Num]:
     """Give a column at the nearest nodes that the table reaches, the factor it may miss by, and those nodes."""
     known = (*KINDS, LOW_SWING) if where == "low_swing" else KINDS
@@ -54,7 +67,7 @@ def read_column(node_nm: Num, kind: str, device: str, projection: str, column: s
                                   ("projection", projection, PROJECTIONS)):  # fmt: skip
         if name not in names:
             raise SpecError(f"{where}: no {argument} {name!r}; {nearest(name, names)}")
-    check_node(node_nm)
+    check_node(node_nm, where)
     nodes, values = wire_rows(kind, device, projection, column)
     inside = np.clip(node_nm, nodes[0], nodes[-1])
     miss = plain(np.where(np.isin(inside, nodes), 1.0, largest_miss(kind, device, projection, column)))

@@ -12,13 +12,13 @@ import numpy as np
 from hwmodels.cited import cited_rows
 from hwmodels.energy.checking import fraction, positive
 from hwmodels.energy.estimate import Estimate
-from hwmodels.energy.technology.scaling import check_node
 from hwmodels.energy.wire_table import (
     DEVICES,
     KINDS,
     PROJECTIONS,
     TABLE,
     between,
+    check_node,
     origin_of,
     plain,
     published_spread,
@@ -216,7 +216,7 @@ def wire_area(bits: Num, length_mm: Num, node_nm: Num) -> Estimate:
         >>> round(float(wire_area(64, 1.0, 45).value), 5)  # 64 wires, 180 nm apart
         0.01152
     """
-    check_node(node_nm)
+    check_node(node_nm, "wire_area")
     count, length = positive(bits, "bits", "wire_area"), positive(length_mm, "length_mm", "wire_area")
     rows = cited_rows("wires_pitch")
     model = sorted((float(row["node_nm"]), float(row["local_pitch_nm"])) for row in rows if row["use"] == "model")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hwmodels.cited import cited_rows
 from hwmodels.energy.estimate import explain
-from hwmodels.energy.low_swing import low_swing
+from hwmodels.energy.low_swing_wires import low_swing
 from hwmodels.energy.technology import LAWS, scaling
 from hwmodels.energy.wire_checks import published_wires
 from hwmodels.energy.wire_table import between, wire_rows
