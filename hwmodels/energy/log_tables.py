@@ -41,6 +41,8 @@ class LogTable:
         columns: Columns that are read.
         points: Values of the axes, shape (n_rows, n_axes).
         values: Values of the columns, shape (n_rows, n_columns).
+        levels: Per axis the values that rows have, ascending.
+        grid: Row at each combination of levels, -1 where the tool gave none.
         predict: Logs of the columns at logs of the axes: (n_points, n_axes) to (n_points, n_columns).
         bands: Per axis the greatest log error of left-out levels, and for "row" the one that 90 % of left-out rows stay
             below; shape (n_columns,).
@@ -53,6 +55,8 @@ class LogTable:
     columns: tuple[str, ...]
     points: Floats
     values: Floats
+    levels: tuple[Floats, ...]
+    grid: NDArray[np.intp]
     predict: Callable[[Floats], Floats]
     bands: Mapping[str, Floats]
     source: str
@@ -95,9 +99,14 @@ def build_table(
     points = np.array([[float(row[axis]) for axis in axes] for row in rows])
     values = np.array([[float(row[column]) for column in columns] for row in rows])
     logs, targets = np.log(points), np.log(values)
+    levels = tuple(np.unique(column) for column in points.T)
+    grid = np.full([level.size for level in levels], -1)
+    grid[tuple(np.searchsorted(level, column) for level, column in zip(levels, points.T, strict=True))] = range(
+        len(rows)
+    )
     bands = {"row": np.quantile(leave_out(logs, targets, np.arange(len(rows))), ROW_QUANTILE, axis=0)}
     for place, axis in enumerate(axes):
-        inner = np.unique(points[:, place])[1:-1]
+        inner = levels[place][1:-1]
         if axis not in fixed and inner.size:
             each = [leave_out(logs, targets, np.where(points[:, place] == level, level, -1.0)) for level in inner]
             bands[axis] = np.concatenate(each).max(axis=0)
@@ -108,6 +117,8 @@ def build_table(
         columns=columns,
         points=points,
         values=values,
+        levels=levels,
+        grid=grid,
         predict=_spline(logs, targets),
         bands=bands,
         source=rows[0]["source"],
@@ -147,13 +158,17 @@ def look_up(table: LogTable, at: Mapping[str, Num], *, where: str, fixes: Mappin
     scalar = all(np.ndim(at[axis]) == 0 for axis in table.axes)
     columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(at[axis], dtype=np.float64)) for axis in table.axes))
     points = np.stack(columns, axis=1)
-    for place, axis in enumerate(table.axes):
-        _check(table, axis, points[:, place], where, fixes.get(axis, "stay inside of it"))
-    same = (points[:, None, :] == table.points[None, :, :]).all(axis=2)
-    known, row = same.any(axis=1), same.argmax(axis=1)
-    values = np.exp(table.predict(np.log(points)))
+    places = [
+        _place(table, axis, points[:, place], where, fixes.get(axis, "stay inside of it"))
+        for place, axis in enumerate(table.axes)
+    ]
+    on_level = np.stack([found for _, found in places], axis=1)
+    row = np.where(on_level.all(axis=1), table.grid[tuple(index for index, _ in places)], -1)
+    known = row >= 0
+    values = np.empty((len(points), len(table.columns)))
     values[known] = table.values[row[known]]
-    band = np.where(known[:, None], 0.0, _band(table, points))
+    values[~known] = np.exp(table.predict(np.log(points[~known])))
+    band = np.where(known[:, None], 0.0, _band(table, on_level))
     pick: Callable[[Floats], Num] = (lambda column: float(column[0])) if scalar else (lambda column: column.copy())
     return Reading(
         values={name: pick(values[:, place]) for place, name in enumerate(table.columns)},
@@ -189,29 +204,30 @@ def to_estimate(reading: Reading, column: str, unit: str, scale: float) -> Estim
     )
 
 
-def _band(table: LogTable, points: Floats) -> Floats:
+def _band(table: LogTable, on_level: NDArray[np.bool_]) -> Floats:
     """Add up in quadrature what each axis between its levels may miss; a hole of the grid misses like a lost row."""
-    total = np.zeros((len(points), len(table.columns)))
+    total = np.zeros((len(on_level), len(table.columns)))
     for place, axis in enumerate(table.axes):
         if axis in table.bands:
-            between = ~np.isin(points[:, place], table.points[:, place])
-            total += between[:, None] * table.bands[axis] ** 2
-    hole = ~total.any(axis=1)
-    total[hole] = table.bands["row"] ** 2
+            total += ~on_level[:, [place]] * table.bands[axis] ** 2
+    total[on_level.all(axis=1)] = table.bands["row"] ** 2
     band: Floats = np.sqrt(total)
     return band
 
 
-def _check(table: LogTable, axis: str, values: Floats, where: str, fix: str) -> None:
-    levels = np.unique(table.points[:, table.axes.index(axis)])
-    if axis in table.fixed:
-        bad = values[~np.isin(values, levels)]
-        span = ", ".join(f"{level:g}" for level in levels)
-    else:
-        bad = values[~((values >= levels[0]) & (values <= levels[-1]))]
-        span = f"{levels[0]:g} to {levels[-1]:g}"
-    if bad.size:
-        raise SpecError(f"{where}: {axis} = {bad[0]:g}; the table has {span}; {fix}")
+def _place(
+    table: LogTable, axis: str, values: Floats, where: str, fix: str
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Give the level at or above each value, and whether it is that level; refuse what the table does not reach."""
+    levels = table.levels[table.axes.index(axis)]
+    index = np.minimum(np.searchsorted(levels, values), levels.size - 1)
+    found = levels[index] == values
+    inside = found if axis in table.fixed else (values >= levels[0]) & (values <= levels[-1])
+    if not inside.all():
+        fixed = ", ".join(f"{level:g}" for level in levels)
+        span = fixed if axis in table.fixed else f"{levels[0]:g} to {levels[-1]:g}"
+        raise SpecError(f"{where}: {axis} = {values[~inside][0]:g}; the table has {span}; {fix}")
+    return index, found
 
 
 def _spline(logs: Floats, targets: Floats) -> Callable[[Floats], Floats]:
@@ -236,7 +252,11 @@ def _spline(logs: Floats, targets: Floats) -> Callable[[Floats], Floats]:
 
 
 def _distances(left: Floats, right: Floats) -> Floats:
-    distances: Floats = np.sqrt(((left[:, None, :] - right[None, :, :]) ** 2).sum(axis=2))
+    # Axis by axis and not by a matrix product, whose rounding near a row would differ between batches.
+    squares: Floats = np.zeros((len(left), len(right)))
+    for axis in range(left.shape[1]):
+        squares += (left[:, [axis]] - right[:, axis]) ** 2
+    distances: Floats = np.sqrt(squares)
     return distances
 
 
