@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodels.cited import cited_rows
 from hwmodels.fusion import FUSIONS
 from hwmodels.native import native_codes, tabulate
 from hwmodels.records import Citation, MemoryLevel
@@ -18,7 +16,7 @@ from workloads.errors import SpecError, nearest
 from workloads.formats import FORMATS
 from workloads.operator import PATTERNS
 
-__all__ = ["arithmetic_energy_nodes", "build_device"]
+__all__ = ["build_device", "energy_per_flop"]
 
 _FORMAT_NAMES = tuple(entry.name for entry in FORMATS)
 
@@ -118,36 +116,37 @@ def _energies(spec: DeviceSpec, native: NDArray[np.int64], origin: str) -> NDArr
     _check_names(origin, "arithmetic_energy.per_flop", table.per_flop, _FORMAT_NAMES)
     energies: dict[str, float] = {}
     if table.node is not None:
-        nodes = arithmetic_energy_nodes()
-        node = f"{table.node * 1e9:g}"
-        if node not in nodes:
-            raise SpecError(
-                f"{origin}: field arithmetic_energy.node: no rows for {node} nm; there are {', '.join(nodes)} nm, "
-                "or give per_flop numbers"
-            )
-        energies.update(nodes[node])
+        try:
+            energies.update({name: energy_per_flop(name, float(f"{table.node * 1e9:g}")) for name in spec.matrix.peak})
+        except SpecError as error:
+            raise SpecError(f"{origin}: field arithmetic_energy.node: {error}; or give per_flop numbers") from None
     energies.update(table.per_flop)
     missing = [name for name in spec.matrix.peak if name not in energies]
     if missing:
         raise SpecError(
             f"{origin}: field arithmetic_energy.per_flop.{missing[0]}: missing; add it "
-            f'({missing[0]} = "0.36 pJ/FLOP"), or a node of tables/arithmetic_energy.csv that has it'
+            f'({missing[0]} = "0.36 pJ/FLOP"), or a technology node: node = "7 nm"'
         )
     return tabulate(energies, native, missing=0.0)
 
 
-@lru_cache(maxsize=1)
-def arithmetic_energy_nodes() -> Mapping[str, Mapping[str, float]]:
-    """Give the arithmetic energies of tables/arithmetic_energy.csv by node [nm] and format [J/FLOP].
+def energy_per_flop(name: str, node_nm: float) -> float:
+    """Give the energy of a FLOP of a matrix product: half of a multiply-add in the usual accumulator [J/FLOP].
+
+    Args:
+        name: Of a number format.
+        node_nm: Technology node, 3 to 180 [nm].
+
+    Raises:
+        SpecError: No arithmetic in this format, or a node out of range.
 
     Example:
-        >>> arithmetic_energy_nodes()["7"]["fp16"]
+        >>> energy_per_flop("fp16", 7)
         3.6e-13
     """
-    nodes: dict[str, dict[str, float]] = {}
-    for row in cited_rows("arithmetic_energy"):
-        nodes.setdefault(row["node_nm"], {})[row["format"]] = float(row["pj_per_flop"]) * 1e-12
-    return nodes
+    from hwmodels.energy.arithmetic import mac_energy  # that room prices devices, and so imports this module
+
+    return float(mac_energy(name, node_nm=node_nm).value) / 2
 
 
 def _share(spec: DeviceSpec, origin: str) -> float:

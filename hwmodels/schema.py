@@ -122,7 +122,7 @@ class MemoryEnergy(Table):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArithmeticEnergy(Table):
-    """Energy of a FLOP: the rows of a node in tables/arithmetic_energy.csv, or numbers of one's own."""
+    """Energy of a FLOP: by `hwmodels.energy` at a technology node, or numbers of one's own."""
 
     node: Annotated[float, Unit("m")] | None = None
     per_flop: dict[str, JPerFlop] = field(default_factory=dict)

@@ -158,7 +158,7 @@ def _spec(host: Host, found: Ceilings, threads: int) -> DeviceSpec:
             note="not measured; no power counter is read",
         ),
         arithmetic_energy=ArithmeticEnergy(
-            node=7e-9, source="tables/arithmetic_energy.csv at 7 nm", origin="assumption", note="the node is not known"
+            node=7e-9, source="tables/arithmetic_anchors.csv at 7 nm", origin="assumption", note="the node is not known"
         ),
         power=Power(
             tdp=TDP_W_PER_CORE * threads,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -72,6 +73,11 @@ def number(what: NumberFormat) -> Number:
         return what
     if not isinstance(what, str):
         raise SpecError(f"a number format is a name such as 'int8' or 'e4m3', or a record, not {what!r}")
+    return _named(what)
+
+
+@cache
+def _named(what: str) -> Number:
     if whole := _INTEGER.fullmatch(what):
         found = Number(what, "int", int(whole[1]), 0)
     elif parts := _FLOAT.fullmatch(what):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from importlib import resources
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import hwmodels
-from hwmodels.build import arithmetic_energy_nodes
+from hwmodels.build import energy_per_flop
+from hwmodels.specs import read_spec, spec_text
 from workloads import format_code
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "reference" / "hardware"
@@ -130,13 +132,28 @@ def test_memory_energies_are_the_measured_ones_where_there_are_any() -> None:
 
 
 def test_arithmetic_energies_follow_from_the_cited_operations() -> None:
-    # Jouppi et al., ISCA 2021, Table 2 [pJ]: multiply; every accumulation is fp32 0.38 or int32 0.03.
-    nodes = arithmetic_energy_nodes()
-    for name, multiply, add in (("fp32", 1.31, 0.38), ("fp16", 0.34, 0.38), ("bf16", 0.21, 0.38), ("int8", 0.07, 0.03)):
-        assert nodes["7"][name] * 1e12 == pytest.approx((multiply + add) / 2)
-    # Stillmaker and Baas, 2017, energy factors from 45 nm: 0.0935 (7 nm), 0.1273 (10 nm), 0.2036 (16 nm).
-    assert nodes["16"]["fp16"] / nodes["7"]["fp16"] == pytest.approx(0.2036 / 0.0935, rel=1e-3)
-    assert nodes["10"]["fp16"] / nodes["7"]["fp16"] == pytest.approx(0.1273 / 0.0935, rel=1e-3)
+    # Multiply and add [pJ] of Horowitz, ISSCC 2014 (45 nm) and of Jouppi et al., ISCA 2021, Table 2 (7 nm); every
+    # accumulation is fp32 or int32.
+    cited = {"fp32": ((3.7, 0.9), (1.31, 0.38)), "fp16": ((1.1, 0.9), (0.34, 0.38)), "int8": ((0.2, 0.1), (0.07, 0.03))}
+    for name, (old, new) in cited.items():
+        assert energy_per_flop(name, 45) * 1e12 == pytest.approx(sum(old) / 2)
+        assert energy_per_flop(name, 7) * 1e12 == pytest.approx(sum(new) / 2)
+        for node in (10, 16):  # each operation falls by its own ratio
+            share = math.log(node / 7) / math.log(45 / 7)
+            between = sum(young * (aged / young) ** share for aged, young in zip(old, new, strict=True)) / 2
+            assert energy_per_flop(name, node) * 1e12 == pytest.approx(between)
+    assert energy_per_flop("bf16", 7) * 1e12 == pytest.approx((0.21 + 0.38) / 2)
+
+
+@pytest.mark.parametrize("name", hwmodels.names())
+def test_device_files_take_their_arithmetic_from_the_law(name: str) -> None:
+    table = read_spec(spec_text(name), name).arithmetic_energy
+    device = hwmodels.load(name)
+    if table.node is not None:
+        for form in ("fp32", "fp16", "int8"):
+            (native,) = {device.runs_in(code(form))}
+            expected = table.per_flop.get(native, energy_per_flop(native, round(table.node * 1e9)))
+            assert device.j_per_flop[code(form)] == pytest.approx(expected)
 
 
 def test_static_power_is_the_measured_one_or_its_share_of_tdp() -> None:
