@@ -294,7 +294,7 @@ def test_an_idle_ddr3_interface_burns_and_an_idle_ddr4_interface_does_not() -> N
 
 def test_deviations_from_figures_that_nothing_was_made_from() -> None:
     found = {row.what: row for row in dram.dram_deviations()}
-    assert len(found) == 17
+    assert len(found) == 18
     assert all(row.source and row.published > 0 and row.ours > 0 for row in found.values())
     close = {what: row.ratio for what, row in found.items() if "uncertain" not in row.note}
     assert found["64-bit access to LPDDR4, streaming, from data-sheet currents"].published == 512
