@@ -17,7 +17,7 @@ from hwmodels.energy.combining import product, total
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.noc_edges import AMONG, NETWORKS, PES_AT_MOST, driven, edges_of, whole
 from hwmodels.energy.noc_parts import counted, in_unit, priced, router_energy
-from hwmodels.energy.wires import wire_energy
+from hwmodels.energy.wires import RANDOM_DATA, wire_energy
 from workloads.errors import SpecError, nearest
 from workloads.operator import Num
 
@@ -128,7 +128,7 @@ def multicast_energy(
         network: One of the six; "mesh" alone has routers.
         among: Where they lie: "any", "row", "column".
         node_nm: Of wires and routers that are not given.
-        wire: Energy of a bit and a millimetre; None: `wire_energy(node_nm)`, full transitions.
+        wire: Energy of a bit and a millimetre; None: `wire_energy` at the node, random bits (`RANDOM_DATA`).
         router: Energy of a bit and a router; None: `router_energy(node_nm)`.
 
     Returns:
@@ -140,12 +140,12 @@ def multicast_energy(
     Example:
         >>> energy = multicast_energy(16, 12, 14, 0.1, 14, among="row", node_nm=65)
         >>> round(float(energy.value) * 1e12, 2)
-        10.29
+        2.57
     """
     where = "multicast_energy"
     word = positive(bits, "bits", where)
     delivery = hops(network, rows, columns, destinations, pitch_mm=positive(pitch_mm, "pitch_mm", where), among=among)
-    per_mm = wire_energy(node_nm) if wire is None else in_unit(wire, "J/bit/mm", "wire")
+    per_mm = wire_energy(node_nm, activity=RANDOM_DATA) if wire is None else in_unit(wire, "J/bit/mm", "wire")
     parts = {"wires": priced(per_mm, word, delivery.length_mm, "mm of wire")}
     if network == "mesh":
         per_router = router_energy(node_nm) if router is None else in_unit(router, "J/bit", "router")
@@ -226,7 +226,7 @@ def reduction_energy(
     Example:
         >>> along = reduction_energy(32, 16, 16, 0.05, 16, network="systolic", among="row", node_nm=45)
         >>> round(float(along.value) * 1e12, 3)
-        6.387
+        1.597
     """
     if network not in NETWORKS:
         raise SpecError(f"reduction_energy: no network {network!r}; {nearest(network, NETWORKS)}")

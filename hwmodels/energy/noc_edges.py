@@ -23,7 +23,7 @@ __all__ = ["AMONG", "NETWORKS", "PES_AT_MOST", "Edges", "Floats", "driven", "edg
 
 Floats = NDArray[np.float64]
 
-PES_AT_MOST = 2**22
+PES_AT_MOST = 2**20
 """Of an array: factorials are tabled up to there."""
 
 AMONG = ("any", "row", "column")

@@ -12,7 +12,7 @@ from hwmodels.energy.links import link_energy
 from hwmodels.energy.noc_edges import whole
 from hwmodels.energy.technology import scaling
 from hwmodels.energy.wire_table import plain
-from hwmodels.energy.wires import wire_energy
+from hwmodels.energy.wires import RANDOM_DATA, wire_energy
 from workloads.errors import SpecError
 from workloads.operator import Num
 
@@ -28,18 +28,18 @@ def neighbour_energy(bits: Num, pitch_mm: Num, *, node_nm: Num = 45.0, wire: Est
         bits: Of the word, one value or shape (n_points,).
         pitch_mm: From one PE to the next.
         node_nm: Of a wire that is not given.
-        wire: Energy of a bit and a millimetre; None: `wire_energy(node_nm)`.
+        wire: Energy of a bit and a millimetre; None: `wire_energy` at the node, random bits (`RANDOM_DATA`).
 
     Raises:
         SpecError: A number that is not above zero, or an unknown node.
 
     Example:
         >>> round(float(neighbour_energy(16, 0.1, node_nm=45).value) * 1e15, 1)
-        399.2
+        99.8
     """
     where = "neighbour_energy"
     length = counted(positive(pitch_mm, "pitch_mm", where), "mm", "one pitch")
-    per_mm = wire_energy(node_nm) if wire is None else in_unit(wire, "J/bit/mm", "wire")
+    per_mm = wire_energy(node_nm, activity=RANDOM_DATA) if wire is None else in_unit(wire, "J/bit/mm", "wire")
     return priced(per_mm, positive(bits, "bits", where), length, "mm of wire")
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hwmodels.energy.noc import broadcast_energy, hops, multicast_energy, reduction_energy
 from hwmodels.energy.noc_edges import AMONG, NETWORKS
 from hwmodels.energy.noc_parts import neighbour_energy, pe_pitch, peer_distance, router_energy
-from hwmodels.energy.wires import wire_energy
+from hwmodels.energy.wires import RANDOM_DATA, wire_energy
 from workloads.errors import SpecError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "reference" / "energy" / "normalised_hierarchy.csv"
@@ -159,7 +159,7 @@ def test_a_published_mesh_lies_in_the_band_of_the_model() -> None:
     Per delivered bit: what a broadcast drives by itself, and what a unicast between two PEs drives.
     """
     published = 0.5314 / 892e9
-    wire, router = wire_energy(45), router_energy(45)
+    wire, router = wire_energy(45, activity=RANDOM_DATA), router_energy(45)
     broadcast = multicast_energy(1, 4, 4, 1.0, 16, network="mesh", node_nm=45)
     hop = float(peer_distance(4, 4).value)
     unicast_low, unicast_high = ((wire.low + router.low) * hop, (wire.high + router.high) * (hop + 1))
@@ -193,24 +193,27 @@ def test_a_neighbour_is_one_pitch_away() -> None:
     area = 0.01
     pitch = float(pe_pitch(area).value)
     assert pitch == pytest.approx(math.sqrt(area))
-    assert neighbour_energy(16, pitch, node_nm=65).value == pytest.approx(16 * pitch * wire_energy(65).value)
+    per_mm = wire_energy(65)
+    assert neighbour_energy(16, pitch, wire=per_mm).value == pytest.approx(16 * pitch * per_mm.value)
+    assert neighbour_energy(16, pitch, node_nm=65).value == pytest.approx(4 * pitch * per_mm.value)  # random bits
 
 
 def test_eyeriss_neighbour_transfer_beside_the_published_ratio() -> None:
-    """Eyeriss, Table IV: a transfer to a neighbouring PE costs 2 MACs of 16 bits. The wire alone explains a part of it:
+    """Eyeriss, Table IV: a transfer to a neighbouring PE costs 2 MACs of 16 bits. The wire alone explains a part of it.
 
-    the rest is what the PE spends (FIFOs, multiplexers), which a wire model must not be tuned to swallow. Pitch: the
-    core of 3.5 mm x 3.5 mm over 12 x 14 PEs, so an upper limit. Multiplier and adder: the 45 nm anchors by the law of
-    logic energy.
+    The rest is what the PE spends (FIFOs, multiplexers), which a wire model must not be tuned to swallow. Pitch: the
+    core of 3.5 mm x 3.5 mm over 12 x 14 PEs, so an upper limit.
     """
     from hwmodels.energy.arithmetic import mac_energy
 
     rows = csv.DictReader(GOLDEN.read_text(encoding="utf-8").splitlines())
     published = next(float(row["energy_relative_to_mac"]) for row in rows if row["level"] == "neighbour_pe_noc")
-    transfer = neighbour_energy(16, math.sqrt(3.5 * 3.5 / (12 * 14)), node_nm=65)
-    ratio = float(transfer.value / mac_energy("int16", node_nm=65).value)
-    print(f"neighbour transfer / MAC: {ratio:.2f}, published {published:g}, deviation {ratio / published - 1:+.0%}")
-    assert 0 < ratio < published  # a wire costs something, and not more than wire and PE together
+    mac = mac_energy("int16", node_nm=65).value
+    for activity in (RANDOM_DATA, 1.0):
+        wire = wire_energy(65, activity=activity)
+        ratio = float(neighbour_energy(16, math.sqrt(3.5 * 3.5 / (12 * 14)), wire=wire).value / mac)
+        print(f"activity {activity}: {ratio:.2f} MACs, published {published:g}: {ratio / published - 1:+.0%}")
+        assert 0 < ratio < published  # a wire costs something, and not more than wire and PE together
 
 
 @pytest.mark.parametrize(
