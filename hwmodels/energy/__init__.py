@@ -1,5 +1,22 @@
 """What an access, an operation, a wire and a square millimetre cost, with error bands and sources."""
 
+from hwmodels.energy.arithmetic import (
+    add_area,
+    add_energy,
+    mac_area,
+    mac_energy,
+    multiply_area,
+    multiply_energy,
+)
+from hwmodels.energy.arithmetic_checks import LeftOut, leave_one_out
+from hwmodels.energy.arithmetic_conversions import (
+    dequantize_area,
+    dequantize_energy,
+    requantize_area,
+    requantize_energy,
+)
+from hwmodels.energy.arithmetic_deviations import ArithmeticDeviation, arithmetic_deviations, arithmetic_tables
+from hwmodels.energy.arithmetic_formats import Number, exact_accumulator, floating, integer
 from hwmodels.energy.caches import CacheMacro, cache
 from hwmodels.energy.dram import (
     DramEnergy,
@@ -15,11 +32,25 @@ from hwmodels.energy.links import known_links, link_energy
 from hwmodels.energy.low_swing_wires import LowSwing, low_swing
 from hwmodels.energy.noc import Delivery, broadcast_energy, hops, multicast_energy, reduction_energy
 from hwmodels.energy.noc_parts import neighbour_energy, pe_pitch, peer_distance, router_energy
+from hwmodels.energy.technology import (
+    LAWS,
+    clock_at_voltage,
+    clock_range,
+    node_range,
+    nominal_supply,
+    relative_delay,
+    relative_energy,
+    scaling,
+    supply_range,
+    voltage_at_clock,
+)
 from hwmodels.energy.wire_checks import PublishedWire, published_wires
 from hwmodels.energy.wires import RANDOM_DATA, wire_area, wire_delay, wire_energy, wire_leakage
 
 __all__ = [
+    "LAWS",
     "RANDOM_DATA",
+    "ArithmeticDeviation",
     "CacheMacro",
     "Delivery",
     "DramDie",
@@ -27,30 +58,57 @@ __all__ = [
     "EdramMacro",
     "Estimate",
     "Explained",
+    "LeftOut",
     "LowSwing",
+    "Number",
     "PublishedWire",
     "StackedDie",
+    "add_area",
+    "add_energy",
+    "arithmetic_deviations",
+    "arithmetic_tables",
     "broadcast_energy",
     "cache",
+    "clock_at_voltage",
+    "clock_range",
+    "dequantize_area",
+    "dequantize_energy",
     "dram_background_w",
     "dram_deviations",
     "dram_die",
     "dram_energy",
     "dram_interface_energy",
     "edram",
+    "exact_accumulator",
     "explain",
+    "floating",
     "hops",
+    "integer",
     "known_links",
+    "leave_one_out",
     "link_energy",
     "low_swing",
+    "mac_area",
+    "mac_energy",
     "multicast_energy",
+    "multiply_area",
+    "multiply_energy",
     "neighbour_energy",
+    "node_range",
+    "nominal_supply",
     "pe_pitch",
     "peer_distance",
     "published_wires",
     "reduction_energy",
+    "relative_delay",
+    "relative_energy",
+    "requantize_area",
+    "requantize_energy",
     "router_energy",
+    "scaling",
     "stacked_dram_die",
+    "supply_range",
+    "voltage_at_clock",
     "wire_area",
     "wire_delay",
     "wire_energy",
