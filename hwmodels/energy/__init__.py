@@ -15,8 +15,8 @@ from hwmodels.energy.arithmetic_conversions import (
     requantize_area,
     requantize_energy,
 )
-from hwmodels.energy.arithmetic_deviations import ArithmeticDeviation, arithmetic_deviations, arithmetic_tables
 from hwmodels.energy.arithmetic_formats import Number, exact_accumulator, floating, integer
+from hwmodels.energy.arithmetic_published import ArithmeticDeviation, arithmetic_deviations, arithmetic_tables
 from hwmodels.energy.caches import CacheMacro, cache
 from hwmodels.energy.dram import (
     DramEnergy,

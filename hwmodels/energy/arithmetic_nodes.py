@@ -13,7 +13,7 @@ from hwmodels.energy.arithmetic_formats import Number
 from hwmodels.energy.arithmetic_law import ANCHOR_NODES_NM, Measure, Operation, anchors_of, at_anchor_node, is_anchor
 from hwmodels.energy.estimate import Estimate, Origin
 from hwmodels.energy.technology import scaling
-from hwmodels.energy.technology.scaling import check_node
+from hwmodels.energy.technology.factors import check_node
 from workloads.operator import Num
 
 __all__ = ["UNITS", "operation_estimate"]

@@ -3,7 +3,7 @@
 SRAM, logic, wires and DRAM scale apart, each by several published laws: `LAWS` lists them, `scaling` applies one.
 """
 
-from hwmodels.energy.technology.scaling import LAWS, node_range, scaling
+from hwmodels.energy.technology.factors import LAWS, node_range, scaling
 from hwmodels.energy.technology.supply import (
     clock_at_voltage,
     clock_range,

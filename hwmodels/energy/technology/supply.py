@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.technology.alpha_power import SHARES, fit_error, log_delay, log_delay_slope, log_energy
 from hwmodels.energy.technology.curves import STILLMAKER, supply_curve
-from hwmodels.energy.technology.scaling import check_node
+from hwmodels.energy.technology.factors import check_node
 from workloads.errors import SpecError
 from workloads.operator import Num
 

@@ -27,9 +27,9 @@ from hwmodels.energy.arithmetic_conversions import (
     requantize_area,
     requantize_energy,
 )
-from hwmodels.energy.arithmetic_deviations import arithmetic_deviations, arithmetic_tables
 from hwmodels.energy.arithmetic_formats import exact_accumulator, floating, integer, number
 from hwmodels.energy.arithmetic_law import anchors
+from hwmodels.energy.arithmetic_published import arithmetic_deviations, arithmetic_tables
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.technology import scaling
 from workloads.errors import SpecError
