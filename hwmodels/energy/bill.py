@@ -1,0 +1,109 @@
+"""The bill of a spatial accelerator: its components, their sums, and what no component stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hwmodels.energy.area import Component
+from hwmodels.energy.combining import total
+from hwmodels.energy.estimate import Estimate
+from hwmodels.energy.network import ArrayNetwork
+from hwmodels.energy.ports import Buffer
+from workloads.errors import SpecError, nearest
+from workloads.operator import Num
+
+__all__ = ["NOT_COUNTED", "Bill"]
+
+NOT_COUNTED = (
+    "clock network",
+    "control and sequencing",
+    "host interface and pads",
+    "wires between blocks",
+)
+"""What no component stands for. Eyeriss' clock network alone takes 33 to 45 % of its power (Chen et al., JSSC 2017)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bill:
+    """What an accelerator takes; every number is one value or shape (n_points,).
+
+    Attributes:
+        accelerator: Its name.
+        node_nm: Technology node [nm].
+        device: Device class of its transistors.
+        clock_hz: Clock [Hz].
+        supply_v: Supply that the clock needs [V].
+        components: Everything that is counted.
+        buffers: How the buffers are built, by level.
+        network: Energy of the wires of the array.
+        not_counted: What no component stands for.
+        clock_scale: Clock relative to the nominal one.
+        capacity: Factors on the capacity by level.
+        bandwidth: Factors on the bandwidth by level.
+        dram: DRAM technology of the outermost level; None: not named.
+    """
+
+    accelerator: str
+    node_nm: Num
+    device: str
+    clock_hz: Num
+    supply_v: Num
+    components: tuple[Component, ...]
+    buffers: Mapping[str, Buffer]
+    network: ArrayNetwork
+    not_counted: tuple[str, ...]
+    clock_scale: Num
+    capacity: Mapping[str, Num]
+    bandwidth: Mapping[str, Num]
+    dram: str | None
+
+    @property
+    def area_mm2(self) -> Estimate:
+        """Area of all components [mm2]."""
+        return total({part.name: part.area_mm2 for part in self.components}, "mm2", f"area of {self.accelerator}")
+
+    @property
+    def static_w(self) -> Estimate:
+        """Leakage of all components [W]."""
+        return total({part.name: part.static_w for part in self.components}, "W", f"leakage of {self.accelerator}")
+
+    @property
+    def mac_j(self) -> Estimate:
+        """Energy of a MAC: the unit, its pipeline registers and the hops to its neighbours [J]."""
+        parts = {part.name: part.energy_j["mac"] for part in self.components if "mac" in part.energy_j}
+        if self.network.hops is not None:
+            parts["hops"] = self.network.hops
+        return total(parts, "J", "a MAC and what passes it")
+
+    def access_j(self, level: str, event: str) -> Estimate:
+        """Give the energy of a word of a level, the bus to the array included [J].
+
+        Args:
+            level: Name of a priced level.
+            event: "read" or "write".
+        """
+        parts = {level: self.component(level).energy_j[event]}
+        if level in self.network.delivery:
+            parts["bus"] = self.network.delivery[level]
+        return total(parts, "J", f"{event} of a word of {level}")
+
+    def component(self, name: str) -> Component:
+        """Give a component by name.
+
+        Raises:
+            SpecError: There is none of that name.
+        """
+        known = {part.name: part for part in self.components}
+        if name not in known:
+            raise SpecError(f"{self.accelerator}: the bill has no component {name!r}; {nearest(name, known)}")
+        return known[name]
+
+    def area_share(self, *names: str) -> Num:
+        """Give the part of the area that components take together."""
+        return sum((self.component(name).area_mm2.value for name in names), 0.0) / self.area_mm2.value
+
+    def estimates(self) -> Mapping[str, Estimate]:
+        """Give its numbers by name: totals, then every component."""
+        inside = {name: one for part in self.components for name, one in part.estimates().items()}
+        return {"area": self.area_mm2, "leakage": self.static_w, "mac": self.mac_j, **inside}

@@ -1,0 +1,169 @@
+"""How a buffer of a stated capacity and bandwidth is built of SRAM: rows, ports and banks, and what that costs.
+
+The rules, from a level's own numbers:
+
+* A level with one bandwidth for reads and writes has one port for both in every bank; one with two has a port for
+  each; one without has a port for each, a word wide (registers of a PE).
+* A row is as wide as the slower direction moves in a cycle, rounded up to a power of two of words;
+  `Organisation.row_bytes` says otherwise.
+* As many banks as the bandwidth needs, a bank taking an access every ceil(cycle time / clock period) cycles. A buffer
+  that its banks cannot make fast enough is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwmodels.energy.clocks import Clocking
+from hwmodels.energy.sram import Macro, sram
+from hwmodels.spatial import BufferLevel
+from workloads.errors import SpecError
+from workloads.operator import Num
+
+__all__ = ["MOST_BANKS", "Buffer", "Organisation", "build_buffer"]
+
+MOST_BANKS = 64
+"""The most that the memory model knows; a bandwidth that needs more is refused."""
+
+SHALLOWEST = 32
+"""A bank of fewer words is a register file, which is not split any further. Source: CACTI 7 refuses such an SRAM."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organisation:
+    """How a buffer is built, where that is known.
+
+    Attributes:
+        row_bytes: Width of a row of a bank [B]; None: by the rule.
+        banks: Banks; None: as many as the bandwidth needs.
+        ports: Of a bank: read-write, read, write; None: by the rule.
+    """
+
+    row_bytes: float | None = None
+    banks: int | None = None
+    ports: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Buffer:
+    """One instance of a buffer level, built.
+
+    Attributes:
+        macro: All its banks.
+        row_bytes: Width of a row [B].
+        banks: One number or shape (n_points,).
+        ports: Of a bank: read-write, read, write.
+        words_per_row: Words of the level in a row.
+    """
+
+    macro: Macro
+    row_bytes: float
+    banks: Num
+    ports: tuple[int, int, int]
+    words_per_row: float
+
+
+def build_buffer(
+    level: BufferLevel,
+    clock_hz: Num,
+    clocked: Clocking,
+    *,
+    capacity_bytes: Num,
+    bytes_per_cycle: tuple[Num, Num],
+    node_nm: Num,
+    device: str,
+    temperature_k: Num = 350.0,
+    organisation: Organisation | None = None,
+) -> Buffer:
+    """Build one instance of a buffer level that has its stated capacity and bandwidth at a clock.
+
+    Args:
+        level: For its word, its ports and its name.
+        clock_hz: Clock, one or shape (n_points,) [Hz].
+        clocked: What the clock does to delays.
+        capacity_bytes: Capacity, one or shape (n_points,) [B].
+        bytes_per_cycle: Reads and writes in a cycle, each one or shape (n_points,) [B]; of `ports_of` where the level
+            states none.
+        node_nm: Technology node, one or shape (n_points,) [nm].
+        device: Device class: "itrs-hp", "itrs-lstp", "itrs-lop".
+        temperature_k: Junction temperature [K].
+        organisation: What is known of how it is built.
+
+    Raises:
+        SpecError: Capacity below a row, or a bandwidth that no number of banks gives at the clock.
+    """
+    known = organisation or Organisation()
+    read, write = bytes_per_cycle
+    widest = np.maximum(read, write)
+    row = _row_bytes(read, write, level.word_bits / 8) if known.row_bytes is None else known.row_bytes
+    if np.min(capacity_bytes) < row:
+        raise SpecError(
+            f"level {level.name}: a capacity of {np.min(capacity_bytes):g} B is less than a row of {row:g} B; give "
+            "more capacity, or less bandwidth"
+        )
+    ports = known.ports or ((1, 0, 0) if level.shared_port else (0, 1, 1))
+    build = partial(sram, node_nm=node_nm, device=device, ports=ports, temperature_k=temperature_k)
+
+    def rows_bytes_per_cycle(banks: int) -> tuple[Macro, NDArray[np.float64]]:
+        """Give the buffer of so many banks, and what they move in a cycle; 0 where a bank would be too shallow."""
+        macro = build(np.maximum(capacity_bytes, row * banks), row, banks=banks)
+        every = np.maximum(np.ceil(macro.cycle_s * clocked.delay.value * clock_hz - 1e-9), 1.0)
+        deep = (banks == 1) | (np.asarray(capacity_bytes) / (row * banks) >= SHALLOWEST)
+        return macro, np.where(deep, banks / every * row, 0.0)
+
+    found: NDArray[np.float64] = np.zeros(
+        np.broadcast_shapes(*map(np.shape, (clock_hz, capacity_bytes, widest, node_nm)))
+    )
+    for banks in (known.banks,) if known.banks else _bank_counts():
+        macro, moved = rows_bytes_per_cycle(banks)
+        found = np.where((found == 0) & (moved >= widest * (1 - 1e-9)), banks, found)
+        if np.all(found) or not np.any(moved):
+            break
+    if not np.all(found):
+        raise SpecError(_too_fast(level, known, clock_hz, macro, widest))
+    chosen: Num = int(found) if found.ndim == 0 else found
+    return Buffer(
+        macro=build(capacity_bytes, row, banks=chosen),
+        row_bytes=row,
+        banks=chosen,
+        ports=ports,
+        words_per_row=8 * row / level.word_bits,
+    )
+
+
+def ports_of(level: BufferLevel, word_bytes: float) -> tuple[float, float]:
+    """Give what a level reads and writes in a cycle [B]: a word each way where it states no bandwidth.
+
+    Example:
+        >>> ports_of(BufferLevel(name="Spad", keeps=("W",), capacity_words=24, word_bits=16), 2.0)
+        (2.0, 2.0)
+    """
+    read, write = level.read_words_per_cycle, level.write_words_per_cycle
+    return (1.0 if read is None else read) * word_bytes, (1.0 if write is None else write) * word_bytes
+
+
+def _row_bytes(read: Num, write: Num, word_bytes: float) -> float:
+    words = float(np.max(np.minimum(read, write))) / word_bytes
+    return float(word_bytes * 2 ** max(0, math.ceil(math.log2(words) - 1e-9)))
+
+
+def _bank_counts() -> tuple[int, ...]:
+    return tuple(2**power for power in range(int(math.log2(MOST_BANKS)) + 1))
+
+
+def _too_fast(level: BufferLevel, known: Organisation, clock_hz: Num, macro: Macro, widest: Num) -> str:
+    limit = (
+        f"its {known.banks} banks do"
+        if known.banks
+        else f"banks of {SHALLOWEST} rows or more, {MOST_BANKS} at most, do"
+    )
+    return (
+        f"level {level.name}: {np.max(widest):g} B a cycle at {np.max(clock_hz) / 1e6:g} MHz is more than {limit}: one "
+        f"bank takes {np.max(macro.cycle_s) * 1e9:.3g} ns a row; give a slower clock, less bandwidth, wider rows "
+        "(organisations), or more capacity"
+    )
