@@ -16,7 +16,12 @@ from hwmodels.energy.arithmetic_conversions import (
     requantize_energy,
 )
 from hwmodels.energy.arithmetic_formats import Number, exact_accumulator, floating, integer
-from hwmodels.energy.arithmetic_published import ArithmeticDeviation, arithmetic_deviations, arithmetic_tables
+from hwmodels.energy.arithmetic_published import (
+    ArithmeticDeviation,
+    arithmetic_deviations,
+    arithmetic_tables,
+    circuit_spread,
+)
 from hwmodels.energy.caches import CacheMacro, cache
 from hwmodels.energy.dram import (
     DramEnergy,
@@ -69,6 +74,7 @@ __all__ = [
     "arithmetic_tables",
     "broadcast_energy",
     "cache",
+    "circuit_spread",
     "clock_at_voltage",
     "clock_range",
     "dequantize_area",

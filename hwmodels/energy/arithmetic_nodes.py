@@ -31,7 +31,7 @@ def operation_estimate(
     else the leave-one-out error of the law, growing with the distance beyond what was tried); and the node between 45
     and 7 nm (how far a path shaped like the general law lies from the straight one in logs). Outside of them the band
     of the scaling law multiplies it. It is the band of these published sets' circuits: other sets differ more
-    (`arithmetic_deviations`).
+    (`circuit_spread`).
 
     Args:
         measure: "energy" or "area".

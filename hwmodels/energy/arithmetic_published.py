@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from hwmodels.cited import cited_rows
 from hwmodels.energy.arithmetic import add_area, add_energy, mac_area, mac_energy, multiply_area, multiply_energy
 from hwmodels.energy.arithmetic_checks import leave_one_out
 from hwmodels.energy.arithmetic_law import Measure
 from hwmodels.energy.estimate import Estimate
 
-__all__ = ["ArithmeticDeviation", "arithmetic_deviations", "arithmetic_tables"]
+__all__ = ["ArithmeticDeviation", "arithmetic_deviations", "arithmetic_tables", "circuit_spread"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,12 @@ class ArithmeticDeviation:
     Attributes:
         what: Operation, formats and node, for people.
         scope: "component": an operation alone; "unit": one processing element, registers included; "macro": a chip's
-            best efficiency, buffers included, often far below the nominal supply. None of them ever is an anchor.
+            best efficiency, buffers included, often far below the nominal supply; "defect": the paper that it cites
+            prints another figure. None of them ever is an anchor.
         published: The figure [J or mm2].
         estimate: The law's.
         ratio: The law's value over the figure.
+        inside: Whether the figure lies in the law's band.
         source: Of the figure.
         note: What is known about it.
     """
@@ -34,6 +38,7 @@ class ArithmeticDeviation:
     published: float
     estimate: Estimate
     ratio: float
+    inside: bool
     source: str
     note: str
 
@@ -45,7 +50,7 @@ def arithmetic_deviations(measure: Measure = "energy") -> tuple[ArithmeticDeviat
         measure: "energy" or "area".
 
     Example:
-        >>> {each.scope for each in arithmetic_deviations("energy")} == {"component", "unit", "macro"}
+        >>> {each.scope for each in arithmetic_deviations("energy")} == {"component", "unit", "macro", "defect"}
         True
     """
     column, scale = {"energy": ("energy_pj", 1e-12), "area": ("area_um2", 1e-6)}[measure]
@@ -71,9 +76,35 @@ def _deviation(row: Mapping[str, str], published: float, measure: Measure) -> Ar
         published=published,
         estimate=estimate,
         ratio=float(estimate.value) / published,
+        inside=float(estimate.low) <= published <= float(estimate.high),
         source=row["source"],
         note=row["note"],
     )
+
+
+def circuit_spread(measure: Measure = "energy") -> Estimate:
+    """Give how far other circuits than Horowitz' and Jouppi's lie from the law: published over law.
+
+    The bands of the law are those of its own two sets. For a circuit of unknown make, multiply them by this factor; it
+    cancels where two formats of one make are compared. Operations alone and single processing elements count; whole
+    macros and defects do not.
+
+    Args:
+        measure: "energy" or "area".
+
+    Returns:
+        A factor around 1, without unit; its ends are the 5th and the 95th percentile of the published figures.
+
+    Example:
+        >>> circuit_spread("energy").high > 2
+        True
+    """
+    ratios = [1 / each.ratio for each in arithmetic_deviations(measure) if each.scope in ("component", "unit")]
+    low, high = (float(np.quantile(ratios, share)) for share in (0.05, 0.95))
+    return Estimate(
+        value=1.0, unit="", low=min(low, 1.0), high=max(high, 1.0), origin="derived",
+        formula=f"published over law, {len(ratios)} figures of other sets", source="tables/arithmetic_published.csv",
+    )  # fmt: skip
 
 
 def arithmetic_tables(measure: Measure = "energy") -> str:
@@ -99,5 +130,6 @@ def arithmetic_tables(measure: Measure = "energy") -> str:
     for other in arithmetic_deviations(measure):
         law = float(other.estimate.value) * scale
         pair = f"{other.published * scale:>9.4g} {unit}  law {law:>9.4g}  ratio {other.ratio:.2f}"
-        lines.append(f"  {other.what:<32} {other.scope:<10} {pair}")
+        inside = "  in the band" if other.inside else ""
+        lines.append(f"  {other.what:<32} {other.scope:<10} {pair}{inside}")
     return "\n".join(lines)
