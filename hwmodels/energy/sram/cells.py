@@ -1,0 +1,177 @@
+"""Between the points of the table: organisations that are near the best at both ends of an interval.
+
+For one organisation (how the words are folded into sub-arrays) everything that CACTI computes is smooth: with rows =
+depth / (ndbl x nspd), rounded up, and columns = bits x nspd / ndwl, energies and areas grow by the row and by the
+column. CACTI's curves jump because it picks another organisation. So each organisation is interpolated on its own, and
+the best one is picked again at every point, by CACTI's own objective.
+
+Source: Muralimanohar, Balasubramonian, Jouppi, CACTI 6.0, HP Labs HPL-2009-85, 2009, section 3 (organisations).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwmodels.energy.sram.stored import QUANTITIES, Block, Objective, Point, stored
+
+__all__ = ["ACCESS", "HEIGHT", "LEAKAGE", "LEAST_ROWS", "READ", "WIDTH", "WRITE", "Cells", "collect_cells"]
+
+Floats = NDArray[np.float64]
+
+READ, WRITE, LEAKAGE, ACCESS, HEIGHT, WIDTH = (
+    QUANTITIES.index(name) for name in ("read_j", "write_j", "leakage_w", "access_s", "height_mm", "width_mm")
+)
+
+PADDING = 1e6
+"""Worse than any candidate in every quantity."""
+LEAST_ROWS = 16
+"""CACTI takes no sub-array of fewer rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Candidates of all intervals of the depth, slot by slot.
+
+    A slot is a width of the table, or two neighbouring ones; a side is one width at one node: 1, 2 or 4 of them, those
+    of the smaller node first.
+
+    Attributes:
+        edges: Depths that bound the intervals of every slot, ascending.
+        low: Lower edge of each interval, all slots one after the other, shape (n,).
+        high: Upper edge, shape (n,).
+        first: Interval that each slot begins with, and the number of all, shape (slots + 1,).
+        count: Candidates of each interval, shape (n,).
+        step: Words by which a candidate's depth grows: ndbl x nspd, shape (n, k); padded with 1.
+        start: Values at the lower end, shape (sides, n, k, quantities); `PADDING` where padded.
+        slope: Values at the upper end minus those at the lower.
+        organisation: Index of each candidate in the table, shape (n, k); -1: padded.
+    """
+
+    edges: tuple[tuple[float, ...], ...]
+    low: Floats
+    high: Floats
+    first: NDArray[np.intp]
+    count: NDArray[np.intp]
+    step: Floats
+    start: Floats
+    slope: Floats
+    organisation: NDArray[np.int64]
+
+    @cached_property
+    def keys(self) -> Floats:
+        """Slot and depth of every edge as one ascending number."""
+        return np.concatenate([_key(slot, np.array(edges)) for slot, edges in enumerate(self.edges)])
+
+    def intervals(self, slot: NDArray[np.intp], depth: Floats) -> NDArray[np.intp]:
+        """Give the interval that each depth lies in; the nearest one beyond the ends. Shape (n_points,)."""
+        at = np.searchsorted(self.keys, _key(slot, depth), side="right") - 1 - slot
+        return np.asarray(np.clip(at, self.first[slot], self.first[slot + 1] - 1))
+
+    @cached_property
+    def columns(self) -> list[list[tuple[Floats, Floats]]]:
+        """Start and slope by quantity and side, contiguous, each of shape (n, k)."""
+        sides = list(zip(self.start, self.slope, strict=True))
+        return [
+            [(np.ascontiguousarray(low[..., what]), np.ascontiguousarray(rise[..., what])) for low, rise in sides]
+            for what in range(len(QUANTITIES))
+        ]
+
+
+def _key(slot: int | NDArray[np.intp], depth: Floats) -> Floats:
+    return np.asarray(64.0 * slot + np.log2(depth))
+
+
+def collect_cells(
+    found: Sequence[Block], slots: Sequence[Sequence[int]], objective: Objective, *, banked: bool = False
+) -> Cells:
+    """Collect the candidates of one or two nodes' blocks, at every width of the table or between neighbours.
+
+    Args:
+        found: Blocks, that of the smaller node first.
+        slots: One or two widths each [B].
+        objective: What organisations are chosen for.
+        banked: Wires between banks will be added: take all candidates that could be best then.
+    """
+    edges, kept = [], []
+    for widths in slots:
+        sides = [(block, width) for block in found for width in widths]
+        shared = set.intersection(*[set(block.depths[width]) for block, width in sides])
+        depths = [depth for depth in sides[0][0].depths[sides[0][1]] if depth in shared]
+        edges.append(tuple(map(float, depths)))
+        kept += [_candidates(sides, depths, at, objective, banked) for at in range(len(depths) - 1)]
+    size = max(len(rows) for rows in kept)
+    shape = (len(found) * len(slots[0]), len(kept), size, len(QUANTITIES))
+    start, slope = np.full(shape, PADDING), np.zeros(shape)
+    step, organisation = np.ones(shape[1:3]), np.full(shape[1:3], -1)
+    folds = stored()["orgs"]
+    for at, rows in enumerate(kept):
+        for place, (which, ends) in enumerate(rows):
+            step[at, place] = float(folds[which][1]) * float(folds[which][2])
+            organisation[at, place] = which
+            start[:, at, place] = ends[:, 0]
+            slope[:, at, place] = ends[:, 1] - ends[:, 0]
+    bounds = [pair for depths in edges for pair in pairwise(depths)]
+    low, high = np.array(bounds).T
+    first = np.cumsum([0, *[len(depths) - 1 for depths in edges]])
+    count = np.array([len(rows) for rows in kept])
+    return Cells(tuple(edges), low, high, first, count, step, start, slope, organisation)
+
+
+def _candidates(
+    sides: Sequence[tuple[Block, int]], depths: list[int], at: int, objective: Objective, banked: bool
+) -> list[tuple[int, Floats]]:
+    """List the organisations that are near the best at a corner of an interval, with their values at all corners.
+
+    One that is missing at an end (its sub-arrays have too few rows, or it is far from the best there) is continued from
+    the interval beside.
+    """
+    reach = depths[max(at - 1, 0) : at + 3]
+    corners = [[block.points[width, depth] for depth in reach] for block, width in sides]
+    low = min(at, 1)
+    ends = [corner for side in corners for corner in side[low : low + 2]]
+    near = {which for corner in ends for which, (bits, _) in corner.items() if banked or bits & objective.bit}
+    rows = []
+    for which in sorted(near):
+        values = [_ends(side, which, reach, low) for side in corners]
+        if all(value is not None for value in values):
+            rows.append((which, np.array(values)))
+    return rows if banked else _undominated(rows, objective)
+
+
+def _ends(side: list[Point], which: int, depths: list[int], low: int) -> list[Floats] | None:
+    """Give an organisation's values at both ends of the interval that begins at `low`.
+
+    A missing end is continued from the interval beside; None where that is missing too.
+    """
+    values = [corner[which][1] if which in corner else None for corner in side]
+    near, far = values[low], values[low + 1]
+    before = values[low - 1] if low else None
+    after = values[low + 2] if low + 2 < len(values) else None
+    gap = depths[low + 1] - depths[low]
+    if near is None and far is not None and after is not None:
+        near = far - (after - far) * (gap / (depths[low + 2] - depths[low + 1]))
+    if far is None and near is not None and before is not None:
+        far = near + (near - before) * (gap / (depths[low] - depths[low - 1]))
+    return None if near is None or far is None else [near, far]
+
+
+def _undominated(rows: list[tuple[int, Floats]], objective: Objective) -> list[tuple[int, Floats]]:
+    """Drop candidates that another one beats at every corner in all that the objective asks for, with rows as fine."""
+    if len(rows) < 2:
+        return rows
+    folds = stored()["orgs"][[which for which, _ in rows]].astype(np.int64)
+    step = folds[:, 1] * folds[:, 2]
+    values = np.array([ends for _, ends in rows])
+    asked = [values[..., READ]] * (objective.energy > 0) + [values[..., ACCESS]] * (objective.delay > 0)
+    asked += [values[..., HEIGHT] * values[..., WIDTH]] * (objective.area > 0)
+    cost = np.stack(asked, axis=-1).reshape(len(rows), -1)
+    better = (cost[:, None] <= cost[None]).all(axis=2) & (step[:, None] <= step[None])
+    places = np.arange(len(rows))
+    better &= ~(better.T & (places[:, None] >= places[None]))  # of two equals the first stays
+    return [row for place, row in enumerate(rows) if not better[:, place].any()]
