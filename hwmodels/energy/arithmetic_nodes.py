@@ -13,6 +13,7 @@ from hwmodels.energy.arithmetic_formats import Number
 from hwmodels.energy.arithmetic_law import ANCHOR_NODES_NM, Measure, Operation, anchors_of, at_anchor_node, is_anchor
 from hwmodels.energy.estimate import Estimate, Origin
 from hwmodels.energy.technology import scaling
+from hwmodels.energy.technology.curves import energy_curves
 from hwmodels.energy.technology.factors import check_node
 from workloads.operator import Num
 
@@ -142,8 +143,9 @@ def _node_band(query: _Query, old: NDArray[np.float64], new: NDArray[np.float64]
     if query.oldest == query.newest:
         return np.zeros(query.nodes.shape)
     inside = np.clip(query.nodes, query.newest, query.oldest)
-    part = np.log(scaling("logic energy", query.newest, inside, law=_SHAPE_LAW).value)
-    whole = np.log(scaling("logic energy", query.newest, query.oldest, law=_SHAPE_LAW).value)
+    shape = energy_curves("energy")[_SHAPE_LAW]
+    start = shape.log_at(query.newest)
+    part, whole = shape.log_at(inside) - start, shape.log_at(query.oldest) - start
     return np.asarray(np.abs(np.log(old / new) * (query.share - part / whole)))
 
 

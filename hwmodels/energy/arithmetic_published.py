@@ -120,10 +120,8 @@ def arithmetic_tables(measure: Measure = "energy") -> str:
     unit, scale = {"energy": ("pJ", 1e12), "area": ("um2", 1e6)}[measure]
     lines = [f"{measure}: published figures, each predicted from the others"]
     for each in leave_one_out(measure):
-        anchor, pair = (
-            each.anchor,
-            f"{each.anchor.value * scale:>9.4g} {unit}  predicted {each.predicted * scale:>9.4g}",
-        )
+        anchor = each.anchor
+        pair = f"{anchor.value * scale:>9.4g} {unit}  predicted {each.predicted * scale:>9.4g}"
         name = f"{anchor.node_nm:>3g} nm  {anchor.operation:<10}  {anchor.format:<6}"
         lines.append(f"  {name} {pair}  {each.error:+7.1%}")
     lines.append(f"{measure}: other published figures, never fitted to; ratio = law / published")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hwmodels.energy.technology.curves import polynomial, supply_curve
 
-__all__ = ["SHARES", "fit_error", "log_delay", "log_delay_slope", "log_energy"]
+__all__ = ["SHARES", "fit_error", "log_delay", "log_energy", "share_at"]
 
 SHARES = (0.65, 1.2)
 """Lowest and highest supply as a share of the nominal one: near-threshold operation and breakdown are not modelled."""
@@ -54,14 +54,32 @@ def log_delay(nodes: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArra
     return _between(nodes, shares, _delay_nodes(), _log_delay_at)
 
 
-def log_delay_slope(nodes: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the derivative of `log_delay` over the share.
+def share_at(nodes: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Find the share of the nominal supply at which the log delay is the wanted one: the inverse of `log_delay`.
+
+    Newton's method: the log delay is convex and falls, so from the second step on all steps stay left of the root.
+
+    Args:
+        nodes: Shape (n_points,) or () [nm].
+        wanted: Log delay, reached within `SHARES`; the same shape.
 
     Example:
-        >>> float(log_delay_slope(np.array(7.0), np.array(1.0))) < 0
-        True
+        >>> float(share_at(np.array(7.0), np.array(0.0)).round(9))
+        1.0
     """
-    return _between(nodes, shares, _delay_nodes(), _log_delay_slope_at)
+    weights = [(weight, _fits()[node]) for weight, node in _weights(nodes, _delay_nodes())]
+    share = np.ones(nodes.shape)
+    for _ in range(30):
+        value, slope = np.log(share) - wanted, 1 / share
+        for weight, fit in weights:
+            above = share - fit.threshold_share
+            value = value - weight * fit.alpha * np.log(above / (1 - fit.threshold_share))
+            slope = slope - weight * fit.alpha / above
+        step = value / slope
+        share = np.maximum(share - step, SHARES[0])
+        if np.all(np.abs(step) < 1e-13):
+            break
+    return np.asarray(np.clip(share, *SHARES))
 
 
 def fit_error() -> float:
@@ -127,11 +145,6 @@ def _log_delay_at(node: float, share: NDArray[np.float64]) -> NDArray[np.float64
     return np.asarray(np.log(share) - fit.alpha * np.log(overdrive))
 
 
-def _log_delay_slope_at(node: float, share: NDArray[np.float64]) -> NDArray[np.float64]:
-    fit = _fits()[node]
-    return np.asarray(1 / share - fit.alpha / (share - fit.threshold_share))
-
-
 @cache
 def _delay_nodes() -> tuple[float, ...]:
     return tuple(sorted(_fits(), reverse=True))
@@ -149,9 +162,14 @@ def _between(
     function: Callable[[float, NDArray[np.float64]], NDArray[np.float64]],
 ) -> NDArray[np.float64]:
     """Evaluate a function of known nodes in between: linear over the logarithm of the node, at the same share."""
-    position = np.interp(np.log(nodes), np.log(known)[::-1], np.arange(len(known))[::-1])
     result = np.zeros(np.broadcast_shapes(nodes.shape, shares.shape))
-    for index in range(int(position.min()), int(np.ceil(position.max())) + 1):
-        weight = np.maximum(0.0, 1.0 - np.abs(position - index))
-        result = result + weight * function(known[index], shares)
+    for weight, node in _weights(nodes, known):
+        result = result + weight * function(node, shares)
     return np.asarray(result)
+
+
+def _weights(nodes: NDArray[np.float64], known: tuple[float, ...]) -> list[tuple[NDArray[np.float64], float]]:
+    """Give the weight of each known node that takes part, linear over the logarithm of the node."""
+    position = np.interp(np.log(nodes), np.log(known)[::-1], np.arange(len(known))[::-1])
+    span = range(int(position.min()), int(np.ceil(position.max())) + 1)
+    return [(np.maximum(0.0, 1.0 - np.abs(position - index)), known[index]) for index in span]

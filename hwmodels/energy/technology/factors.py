@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,12 @@ def scaling(quantity: str, from_nm: Num, to_nm: Num, *, law: str | None = None) 
         >>> scaling("sram area", 16, 7).value  # SRAM does not shrink like logic: 0.31
         0.365
     """
+    if isinstance(from_nm, int | float) and isinstance(to_nm, int | float):
+        return _remembered(quantity, float(from_nm), float(to_nm), law)
+    return _scaling(quantity, from_nm, to_nm, law)
+
+
+def _scaling(quantity: str, from_nm: Num, to_nm: Num, law: str | None) -> Estimate:
     if quantity not in LAWS:
         raise SpecError(f"no scaling laws for {quantity!r}; {nearest(quantity, LAWS)}")
     name = LAWS[quantity][0] if law is None else law
@@ -79,6 +85,10 @@ def scaling(quantity: str, from_nm: Num, to_nm: Num, *, law: str | None = None) 
         f"{', '.join(law for law in LAWS[quantity] if law != name)} lie",
         source=curve.source,
     )
+
+
+_remembered = lru_cache(maxsize=4096)(_scaling)
+"""For single nodes: a batch costs little per point, a single one some tenths of a millisecond."""
 
 
 def node_range(quantity: str, law: str | None = None) -> tuple[float, float]:

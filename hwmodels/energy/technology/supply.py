@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels.energy.estimate import Estimate
-from hwmodels.energy.technology.alpha_power import SHARES, fit_error, log_delay, log_delay_slope, log_energy
+from hwmodels.energy.technology.alpha_power import SHARES, fit_error, log_delay, log_energy, share_at
 from hwmodels.energy.technology.curves import STILLMAKER, supply_curve
 from hwmodels.energy.technology.factors import check_node
 from workloads.errors import SpecError
@@ -169,21 +169,7 @@ def voltage_at_clock(node_nm: Num, clock_ratio: Num) -> Num:
             f"clock {ratio:g} x nominal at {node:g} nm: the highest supply ({volt:.3g} V) reaches {top:.3g} x"
         )
     wanted = -np.log(np.clip(ratios, slowest, fastest))
-    return _plain(_share_at(nodes, wanted) * np.exp(supply_curve().log_at(nodes)))
-
-
-def _share_at(nodes: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Find the share of the nominal supply with that log delay.
-
-    Newton's method from the lowest supply: the log delay is convex and falls, so every step stays left of the root.
-    """
-    share = np.full(nodes.shape, SHARES[0])
-    for _ in range(30):
-        step = (wanted - log_delay(nodes, share)) / log_delay_slope(nodes, share)
-        share = share + step
-        if np.all(np.abs(step) < 1e-13):
-            break
-    return np.asarray(np.clip(share, *SHARES))
+    return _plain(share_at(nodes, wanted) * np.exp(supply_curve().log_at(nodes)))
 
 
 def _delay_estimate(value: NDArray[np.float64], what: str) -> Estimate:
