@@ -179,7 +179,7 @@ def test_whole_macros_and_other_sets_are_compared_with_but_never_fitted_to() -> 
 
 
 @pytest.mark.parametrize("measure", ["energy", "area"])
-def test_with_the_spread_of_circuits_nine_figures_of_ten_lie_in_the_band(measure: Measure) -> None:
+def test_with_the_spread_of_circuits_other_makes_lie_in_the_band_and_without_it_mostly_not(measure: Measure) -> None:
     others = [each for each in arithmetic_deviations(measure) if each.scope in ("component", "unit")]
     spread = circuit_spread(measure)
     held = [
@@ -187,8 +187,7 @@ def test_with_the_spread_of_circuits_nine_figures_of_ten_lie_in_the_band(measure
         for each in others
     ]
     assert len(held) >= 7
-    assert np.mean(held) >= 0.85
-    # Without it, the band is of the two published sets alone: other sets mostly lie outside.
+    assert all(held)
     assert np.mean([each.inside for each in others]) < 0.6
 
 
