@@ -23,7 +23,7 @@ _ORIGINS: tuple[Origin, ...] = ("interpolated", "derived", "scaled")
 
 def multiply_energy(
     a: NumberFormat, b: NumberFormat | None = None, *, node_nm: Num, law: str | None = None
-) -> Estimate:  # fmt: skip
+) -> Estimate:
     """Estimate the energy of a x b.
 
     Args:
@@ -47,9 +47,7 @@ def multiply_energy(
     return multiply("energy", a, b, node_nm=node_nm, law=law)
 
 
-def multiply_area(
-    a: NumberFormat, b: NumberFormat | None = None, *, node_nm: Num, law: str | None = None
-) -> Estimate:  # fmt: skip
+def multiply_area(a: NumberFormat, b: NumberFormat | None = None, *, node_nm: Num, law: str | None = None) -> Estimate:
     """Estimate the area of a multiplier [mm2].
 
     Published at 45 nm alone; elsewhere scaled. Arguments and errors: as `multiply_energy`, with the laws of
@@ -147,9 +145,7 @@ def mac_area(
     return mac("area", a, b, accumulator=accumulator, node_nm=node_nm, law=law)
 
 
-def multiply(
-    measure: Measure, a: NumberFormat, b: NumberFormat | None, *, node_nm: Num, law: str | None
-) -> Estimate:  # fmt: skip
+def multiply(measure: Measure, a: NumberFormat, b: NumberFormat | None, *, node_nm: Num, law: str | None) -> Estimate:
     """Estimate energy or area of a multiplication."""
     first = number(a)
     second = first if b is None else number(b)

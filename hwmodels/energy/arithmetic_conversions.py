@@ -6,6 +6,8 @@ the same width by counts of transistors (a multiplexer), or by the ratio of anot
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hwmodels.cited import cited_rows
@@ -194,7 +196,7 @@ def _requantize(
         "multiply": multiply(measure, total, factor, node_nm=node_nm, law=law),
         "round": adder,
         "shift": _multiplexers(measure, width * np.log2(width), node_nm=node_nm, law=law),
-        "clip": product(adder, 2.0, _comparison(measure), formula="two comparisons, as shares of an adder"),
+        "clip": _from_adder(adder, 2.0, _comparison(measure), "two comparisons, as shares of an adder"),
     }
     return summed(measure, parts, f"{total.name} x {factor.name}, rounded, shifted, clipped to {result.name}")
 
@@ -205,7 +207,13 @@ def _multiplexers(measure: Measure, count: Num, *, node_nm: Num, law: str | None
     adder = add(measure, "int32", node_nm=node_nm, law=law)
     share = _share(value, low, high, _MUX_SOURCE)
     bits = count / 32 if isinstance(count, np.ndarray) else float(count) / 32
-    return product(adder, bits, share, formula="2:1 multiplexers, as bits of an adder")
+    return _from_adder(adder, bits, share, "2:1 multiplexers, as bits of an adder")
+
+
+def _from_adder(adder: Estimate, count: Num, share: Estimate, formula: str) -> Estimate:
+    """Multiply an adder; unless it is scaled from another node, what comes of it is derived."""
+    found = product(adder, count, share, formula=formula)
+    return replace(found, origin="scaled" if adder.origin == "scaled" else "derived")
 
 
 def _comparison(measure: Measure) -> Estimate:

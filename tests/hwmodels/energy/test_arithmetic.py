@@ -329,6 +329,7 @@ def test_requantization_is_a_multiplication_a_rounding_a_shift_and_a_clip() -> N
         assert float(estimate.parts["clip"].value) < 2 * value(add("int32", node_nm=45))
         assert value(requantize("int20", multiplier="int16", node_nm=45)) < value(estimate)
         assert estimate.low < estimate.value < estimate.high
+        assert (estimate.origin, requantize(node_nm=65).origin) == ("derived", "scaled")
 
 
 def test_a_codebook_costs_a_multiplexer_per_entry_and_bit() -> None:
