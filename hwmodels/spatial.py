@@ -15,7 +15,17 @@ from typing import Literal
 from hwmodels.records import Citation
 from workloads.errors import MappingError, nearest
 
-__all__ = ["REFERENCE", "ROLES", "SILICON", "Accelerator", "BufferLevel", "Conventions", "MeshAxis", "Role"]
+__all__ = [
+    "REFERENCE",
+    "ROLES",
+    "SILICON",
+    "Accelerator",
+    "BufferLevel",
+    "Conventions",
+    "MeshAxis",
+    "Organisation",
+    "Role",
+]
 
 Role = str
 """W weights, I inputs, O outputs."""
@@ -132,6 +142,21 @@ class BufferLevel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Organisation:
+    """How a buffer is built, where that is known: for its price, see `hwmodels.energy`. Counts of traffic ignore it.
+
+    Attributes:
+        row_bytes: Width of a row of a bank [B]; None: what the bandwidth needs.
+        banks: Memories that one instance is built of, or more if its bandwidth is turned up; None: by its bandwidth.
+        ports: Of a bank: read-write, read, write; None: what the bandwidths need.
+    """
+
+    row_bytes: float | None = None
+    banks: int | None = None
+    ports: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conventions:
     """What a count includes: each option off is the reference's simplification, on is what silicon does.
 
@@ -204,6 +229,7 @@ class Accelerator:
         process: What its energies are for: "45 nm".
         static_w: Power that flows whatever runs [W].
         conventions: How its traffic is counted unless a caller says otherwise.
+        organisations: How buffers are built, by level, where that is known.
         sources: Citation of each group of numbers.
     """
 
@@ -218,6 +244,7 @@ class Accelerator:
     process: str = ""
     static_w: float = 0.0
     conventions: Conventions = SILICON
+    organisations: Mapping[str, Organisation] = field(default_factory=dict)
     sources: Mapping[str, Citation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

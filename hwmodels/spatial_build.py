@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from hwmodels.records import Citation
 from hwmodels.schema import Table
-from hwmodels.spatial import ROLES, Accelerator, BufferLevel, MeshAxis
+from hwmodels.spatial import ROLES, Accelerator, BufferLevel, MeshAxis, Organisation
 from hwmodels.spatial_schema import Level, SpatialSpec
 from workloads.errors import SpecError
 
@@ -43,6 +43,11 @@ def build_accelerator(spec: SpatialSpec, origin: str) -> Accelerator:
         operand_bits=None if spec.array.operand is None else int(spec.array.operand),
         acc_bits=None if spec.array.accumulator is None else int(spec.array.accumulator),
         static_w=spec.power.static,
+        organisations={
+            level.name: _organisation(level, f"{origin}: field level.{at}.built")
+            for at, level in enumerate(spec.level)
+            if level.built is not None
+        },
         sources=_citations(spec),
     )
 
@@ -90,6 +95,21 @@ def _level(level: Level, where: str, clock_hz: float) -> BufferLevel:
     )
 
 
+def _organisation(level: Level, where: str) -> Organisation:
+    built = level.built
+    assert built is not None
+    if level.capacity is None:
+        raise SpecError(
+            f"{where}: {level.name} has no capacity; a memory without bound is not built here: leave it out"
+        )
+    ports = built.ports
+    if ports is not None and (len(ports) != 3 or min(ports) < 0 or sum(ports) == 0):
+        raise SpecError(f"{where}.ports: {ports}; give three numbers: read-write, read and write ports, one at least")
+    return Organisation(
+        row_bytes=built.row, banks=built.banks, ports=None if ports is None else (ports[0], ports[1], ports[2])
+    )
+
+
 def _words(capacity_bytes: float, level: Level, where: str) -> int:
     words = capacity_bytes * 8 / level.word
     if words != int(words) or words < 1:
@@ -109,6 +129,8 @@ def _citations(spec: SpatialSpec) -> dict[str, Citation]:
     for level in spec.level:
         tables[f"level.{level.name}"] = level
         tables[f"level.{level.name}.energy"] = level.energy
+        if level.built is not None:
+            tables[f"level.{level.name}.built"] = level.built
     tables["power"] = spec.power
     return {
         name: Citation(table.source, table.origin, table.note, tuple(table.disagreements))

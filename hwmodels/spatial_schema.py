@@ -12,7 +12,7 @@ from hwmodels.limits import Count, Positive
 from hwmodels.schema import Table
 from hwmodels.units import Unit
 
-__all__ = ["Array", "Level", "LevelEnergy", "Mesh", "SpatialSpec", "StaticPower"]
+__all__ = ["Array", "Built", "Level", "LevelEnergy", "Mesh", "SpatialSpec", "StaticPower"]
 
 _CONFIG = {"extra": "forbid"}
 
@@ -38,6 +38,15 @@ class LevelEnergy(Table):
 
     read: JPerBit
     write: JPerBit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built(Table):
+    """How the memory of one instance is built; `ports` of a bank: read-write, read, write."""
+
+    row: Annotated[float, Unit("B")] | None = None
+    banks: Count | None = None
+    ports: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +82,7 @@ class Level(Table):
     buffering: Literal["double", "serial", "shadow"] = "double"
     burst: Annotated[float, Unit("B")] | None = None
     energy: LevelEnergy
+    built: Built | None = None
     mesh: list[Mesh] = field(default_factory=list)
 
 

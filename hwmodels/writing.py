@@ -106,7 +106,7 @@ def _value(value: Any, unit: str) -> str:
     if unit:
         return _text(format_si(value, unit, digits=9))
     if isinstance(value, list):
-        return f"[{', '.join(_text(item) for item in value)}]"
+        return f"[{', '.join(_value(item, '') for item in value)}]"
     return _text(value) if isinstance(value, str) else repr(value)
 
 

@@ -6,8 +6,9 @@ The rules, from a level's own numbers:
   each; one without has a port for each, a word wide (registers of a PE).
 * A row is as wide as the slower direction moves in a cycle, rounded up to a power of two of words;
   `Organisation.row_bytes` says otherwise.
-* As many banks as the bandwidth needs, a bank taking an access every ceil(cycle time / clock period) cycles. A buffer
-  that its banks cannot make fast enough is refused.
+* As many banks as the larger bandwidth needs, a bank taking an access every ceil(cycle time / clock period) cycles. A
+  buffer that its banks cannot make fast enough is refused. `Organisation.banks` are the least, each a memory of its
+  own beside the others.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from numpy.typing import NDArray
 
 from hwmodels.energy.clocks import Clocking
 from hwmodels.energy.sram import Macro, sram
-from hwmodels.spatial import BufferLevel
+from hwmodels.spatial import BufferLevel, Organisation
 from workloads.errors import SpecError
 from workloads.operator import Num
 
-__all__ = ["MOST_BANKS", "Buffer", "Organisation", "build_buffer"]
+__all__ = ["MOST_BANKS", "Buffer", "build_buffer", "ports_of"]
 
 MOST_BANKS = 64
 """The most that the memory model knows; a bandwidth that needs more is refused."""
@@ -34,27 +35,14 @@ SHALLOWEST = 32
 """A bank of fewer words is a register file, which is not split any further. Source: CACTI 7 refuses such an SRAM."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Organisation:
-    """How a buffer is built, where that is known.
-
-    Attributes:
-        row_bytes: Width of a row of a bank [B]; None: by the rule.
-        banks: Banks; None: as many as the bandwidth needs.
-        ports: Of a bank: read-write, read, write; None: by the rule.
-    """
-
-    row_bytes: float | None = None
-    banks: int | None = None
-    ports: tuple[int, int, int] | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Buffer:
     """One instance of a buffer level, built.
 
     Attributes:
-        macro: All its banks.
+        macro: All its banks; one of them where `memories` is above 1.
+        memories: Macros that stand side by side, where the organisation states banks; else 1. One number or shape
+            (n_points,).
         row_bytes: Width of a row [B].
         banks: One number or shape (n_points,).
         ports: Of a bank: read-write, read, write.
@@ -62,6 +50,7 @@ class Buffer:
     """
 
     macro: Macro
+    memories: Num
     row_bytes: float
     banks: Num
     ports: tuple[int, int, int]
@@ -101,36 +90,41 @@ def build_buffer(
     read, write = bytes_per_cycle
     widest = np.maximum(read, write)
     row = _row_bytes(read, write, level.word_bits / 8) if known.row_bytes is None else known.row_bytes
-    if np.min(capacity_bytes) < row:
+    least = row * (known.banks or 1)
+    if np.min(capacity_bytes) < least:
         raise SpecError(
-            f"level {level.name}: a capacity of {np.min(capacity_bytes):g} B is less than a row of {row:g} B; give "
-            "more capacity, or less bandwidth"
+            f"level {level.name}: a capacity of {np.min(capacity_bytes):g} B is below a row of each bank, {least:g} B; "
+            "give more capacity, or less bandwidth"
         )
     ports = known.ports or ((1, 0, 0) if level.shared_port else (0, 1, 1))
     build = partial(sram, node_nm=node_nm, device=device, ports=ports, temperature_k=temperature_k)
+    apart = known.banks or 0
 
-    def rows_bytes_per_cycle(banks: int) -> tuple[Macro, NDArray[np.float64]]:
-        """Give the buffer of so many banks, and what they move in a cycle; 0 where a bank would be too shallow."""
-        macro = build(np.maximum(capacity_bytes, row * banks), row, banks=banks)
-        every = np.maximum(np.ceil(macro.cycle_s * clocked.delay.value * clock_hz - 1e-9), 1.0)
-        deep = (banks == 1) | (np.asarray(capacity_bytes) / (row * banks) >= SHALLOWEST)
-        return macro, np.where(deep, banks / every * row, 0.0)
+    def of_banks(banks: Num) -> Macro:
+        """Build so many banks in one macro, or each as a macro of its own where the number of them is stated."""
+        return build(capacity_bytes / banks, row) if apart else build(capacity_bytes, row, banks=banks)
 
     found: NDArray[np.float64] = np.zeros(
         np.broadcast_shapes(*map(np.shape, (clock_hz, capacity_bytes, widest, node_nm)))
     )
-    for banks in (known.banks,) if known.banks else _bank_counts():
-        macro, moved = rows_bytes_per_cycle(banks)
-        found = np.where((found == 0) & (moved >= widest * (1 - 1e-9)), banks, found)
-        if np.all(found) or not np.any(moved):
+    macro = of_banks(max(apart, 1))
+    for banks in _bank_counts(max(apart, 1)):
+        deep = (banks == max(apart, 1)) | (np.min(capacity_bytes) / (row * banks) >= SHALLOWEST)
+        if not deep:
+            break
+        macro = of_banks(banks)
+        every = np.maximum(np.ceil(macro.cycle_s * clocked.delay.value * clock_hz - 1e-9), 1.0)
+        found = np.where((found == 0) & (banks / every * row >= widest * (1 - 1e-9)), banks, found)
+        if np.all(found):
             break
     if not np.all(found):
-        raise SpecError(_too_fast(level, known, clock_hz, macro, widest))
-    chosen: Num = int(found) if found.ndim == 0 else found
+        raise SpecError(_too_fast(level, clock_hz, macro, widest))
+    banks_found: Num = int(found) if found.ndim == 0 else found
     return Buffer(
-        macro=build(capacity_bytes, row, banks=chosen),
+        macro=of_banks(banks_found),
+        memories=banks_found if apart else 1,
         row_bytes=row,
-        banks=chosen,
+        banks=banks_found,
         ports=ports,
         words_per_row=8 * row / level.word_bits,
     )
@@ -152,18 +146,14 @@ def _row_bytes(read: Num, write: Num, word_bytes: float) -> float:
     return float(word_bytes * 2 ** max(0, math.ceil(math.log2(words) - 1e-9)))
 
 
-def _bank_counts() -> tuple[int, ...]:
-    return tuple(2**power for power in range(int(math.log2(MOST_BANKS)) + 1))
+def _bank_counts(least: int) -> tuple[int, ...]:
+    """Give the numbers of banks that are tried: the least, and its doubles."""
+    return (least, *(least * 2**power for power in range(1, 7) if least * 2**power <= MOST_BANKS))
 
 
-def _too_fast(level: BufferLevel, known: Organisation, clock_hz: Num, macro: Macro, widest: Num) -> str:
-    limit = (
-        f"its {known.banks} banks do"
-        if known.banks
-        else f"banks of {SHALLOWEST} rows or more, {MOST_BANKS} at most, do"
-    )
+def _too_fast(level: BufferLevel, clock_hz: Num, macro: Macro, widest: Num) -> str:
     return (
-        f"level {level.name}: {np.max(widest):g} B a cycle at {np.max(clock_hz) / 1e6:g} MHz is more than {limit}: one "
-        f"bank takes {np.max(macro.cycle_s) * 1e9:.3g} ns a row; give a slower clock, less bandwidth, wider rows "
-        "(organisations), or more capacity"
+        f"level {level.name}: {np.max(widest):g} B a cycle at {np.max(clock_hz) / 1e6:g} MHz is more than banks of "
+        f"{SHALLOWEST} rows or more, {MOST_BANKS} at most, give: one takes {np.max(macro.cycle_s) * 1e9:.3g} ns a row; "
+        "give a slower clock, less bandwidth, wider rows (organisations), or more capacity"
     )

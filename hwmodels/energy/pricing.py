@@ -18,11 +18,11 @@ from hwmodels.energy.clocks import Clocking, clocking
 from hwmodels.energy.combining import product
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.network import array_network
-from hwmodels.energy.ports import Buffer, Organisation, build_buffer, ports_of
+from hwmodels.energy.ports import Buffer, build_buffer, ports_of
 from hwmodels.energy.processing import Arithmetic, mac_units, passing_bits, pipeline_registers
 from hwmodels.energy.sram import sram
 from hwmodels.energy.vector import VectorUnit, vector_component
-from hwmodels.spatial import Accelerator, BufferLevel
+from hwmodels.spatial import Accelerator, BufferLevel, Organisation
 from workloads.errors import SpecError, nearest
 from workloads.operator import Num
 
@@ -76,7 +76,7 @@ def price(
             its bandwidth cannot be turned.
         arithmetic: Formats of the MACs; None: integers as wide as the accelerator says.
         vector_units: Units beside the array.
-        organisations: How levels are built, where that is known.
+        organisations: How levels are built, by name, instead of what the accelerator says.
 
     Raises:
         SpecError: No node, a level that is not there, a knob without a price, or a clock or bandwidth out of reach.
@@ -90,10 +90,11 @@ def price(
         True
     """
     site = _site(accelerator, node_nm, device, temperature_k, clock_scale, capacity or {}, bandwidth or {}, dram)
-    _check_names(accelerator, "organisations", organisations or {})
+    built = {**accelerator.organisations, **(organisations or {})}
+    _check_names(accelerator, "organisations", built)
     cores = _cores(site, arithmetic or _integers(accelerator))
     buffers = {
-        level.name: _buffer(site, level, (organisations or {}).get(level.name))
+        level.name: _buffer(site, level, built.get(level.name))
         for level in accelerator.levels
         if level.capacity_words is not None
     }
@@ -104,7 +105,9 @@ def price(
               for unit in vector_units]  # fmt: skip
     if dram is not None:
         others.append(dram_interface(dram, _dram_bytes_per_s(site), node_nm=site.node_nm))
-    network = array_network(accelerator, _grown(site, cores, buffers), node_nm=site.node_nm, clocked=site.clocked)
+    network = array_network(
+        accelerator, _grown(site, cores, buffers), node_nm=site.node_nm, clocked=site.clocked, device=site.device
+    )
     if network.component is not None:
         parts.append(network.component)
     return Bill(
@@ -246,10 +249,11 @@ def _buffer(site: _Site, level: BufferLevel, organisation: Organisation | None) 
 
 def _level_component(site: _Site, level: BufferLevel, buffer: Buffer) -> Component:
     found = buffer.macro.estimates()
-    count = site.accelerator.instances(site.accelerator.level_index(level.name))
+    instances = site.accelerator.instances(site.accelerator.level_index(level.name))
+    count = instances * buffer.memories
     return Component(
         name=level.name,
-        count=count,
+        count=instances,
         area_mm2=product(found["area_mm2"], count, formula=f"{count} of them"),
         static_w=product(found["leakage_w"], site.clocked.leakage, count, formula=f"{count} of them"),
         energy_j={
@@ -276,6 +280,6 @@ def _grown(site: _Site, cores: Sequence[Component], buffers: Mapping[str, Buffer
     for level in reversed(site.accelerator.levels):
         area = area * level.fan_out
         if level.name in buffers:
-            area = area + buffers[level.name].macro.area_mm2
+            area = area + buffers[level.name].memories * buffers[level.name].macro.area_mm2
         grown.append(area)
     return grown[::-1]

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import cache
 
 from hwmodels.cited import cited_rows
+from hwmodels.energy.applying import priced
 from hwmodels.energy.arithmetic import mac_energy
 from hwmodels.energy.bill import Bill
 from hwmodels.energy.combining import product, total
 from hwmodels.energy.dram import dram_energy
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.pricing import price
+from hwmodels.energy.published_eyeriss import SPADS, energy_of_alexnet
 from hwmodels.energy.technology import clock_at_voltage, nominal_supply, relative_energy
 from hwmodels.energy.vector import VectorUnit
 from hwmodels.spatial import Accelerator
@@ -139,7 +141,44 @@ def _area_share(name: str, *components: str) -> Estimate:
     return _ratio(_areas(name, *components), _bill(name).area_mm2, f"{' + '.join(components)} over all that is counted")
 
 
-SPADS = ("IfmapSpad", "WeightSpad", "PsumSpad")
+@cache
+def _alexnet(modelled: bool) -> Mapping[str, float]:
+    """Give the energy of a MAC of AlexNet by component, with modelled or with the device file's energies [J]."""
+    eyeriss = load("eyeriss")
+    return energy_of_alexnet(priced(eyeriss, _bill("eyeriss")) if modelled else eyeriss)
+
+
+def _rf_over_rest(modelled: bool) -> Estimate:
+    joules = _alexnet(modelled)
+    registers = sum(joules[name] for name in SPADS)
+    value = registers / (joules["MAC"] + joules["GLB"])
+    return _mapped(value, "", "spads over MAC and GLB, of the best row-stationary mappings that were found", modelled)
+
+
+def _alexnet_power(modelled: bool, *components: str) -> Estimate:
+    """Give the power of components at the published rate, with no input that is zero [W]."""
+    rate = _published("eyeriss", "rate, AlexNet CONV layers")
+    joules = sum(_alexnet(modelled)[name] for name in components)
+    leakage = float(_bill("eyeriss").static_w.value) if len(components) > 1 else 0.0
+    return _mapped(rate * joules + leakage, "W", f"{', '.join(components)} at the published rate, no zeros", modelled)
+
+
+def _over_chip(power: Estimate) -> Estimate:
+    return product(
+        power, 1 / _published("eyeriss", "power, AlexNet CONV layers"), unit="", formula="over the published power"
+    )
+
+
+def _mapped(value: float, unit: str, formula: str, modelled: bool) -> Estimate:
+    """Make an estimate of what a mapping costs; the band is that of a MAC, since the levels' is narrower."""
+    mac = _bill("eyeriss").mac_j
+    return Estimate(
+        value=value, unit=unit, low=value * mac.low / mac.value, high=value * mac.high / mac.value, origin="derived",
+        formula=formula, source="hwmodels.energy" if modelled else "the device file: unit energies of the paper",
+    )  # fmt: skip
+
+
+ON_CHIP = ("MAC", "GLB", *SPADS)
 
 
 def _share_of_supply(share: float, law: Callable[[Num, Num], Estimate]) -> Estimate:
@@ -236,6 +275,11 @@ CHECKS: Mapping[tuple[str, str], Callable[[], Estimate]] = {
     ("eyeriss", "area share of multipliers and adders"): lambda: _area_share("eyeriss", "MACs"),
     ("eyeriss", "rate at 1.17 V over rate at 1 V"): lambda: _share_of_supply(1.17, clock_at_voltage),
     ("eyeriss", "efficiency at 0.82 V over efficiency at 1 V"): lambda: _saving(0.82),
+    ("eyeriss", "energy of RF over all the rest but DRAM"): lambda: _rf_over_rest(True),
+    ("eyeriss", "energy of RF over all the rest but DRAM, the paper's unit energies"): lambda: _rf_over_rest(False),
+    ("eyeriss", "power, AlexNet CONV layers"): lambda: _alexnet_power(True, *ON_CHIP),
+    ("eyeriss", "power share of multipliers and adders, most"): lambda: _over_chip(_alexnet_power(True, "MAC")),
+    ("eyeriss", "power share of spads, GLB and NoC, most"): lambda: _over_chip(_alexnet_power(True, "GLB", *SPADS)),
     ("tpu-v1", "area share of the Unified Buffer"): lambda: _of_die("tpu-v1", "UnifiedBuffer"),
     ("tpu-v1", "area share of data buffers"): lambda: _of_die("tpu-v1", "UnifiedBuffer", "WeightFIFO", "Accumulators"),
     ("tpu-v1", "area share of the matrix unit"): lambda: _of_die("tpu-v1", "MACs", "pipeline registers", "WReg"),

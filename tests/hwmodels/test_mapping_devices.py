@@ -10,6 +10,7 @@ import pytest
 import hwmodels
 from hwmodels.mapping import SILICON
 from hwmodels.reading import read_toml, validated
+from hwmodels.spatial import Organisation
 from hwmodels.spatial_schema import SpatialSpec
 from hwmodels.specs import spec_text
 from hwmodels.writing import spec_to_toml
@@ -24,7 +25,7 @@ def test_the_accelerators_load_with_a_source_for_every_group_of_numbers() -> Non
     for name in hwmodels.accelerators():
         device = hwmodels.load(name, kind=hwmodels.Accelerator)
         assert (device.name, device.kind, device.conventions) == (name, "spatial", SILICON)
-        assert len(device.sources) == 2 + 2 * len(device.levels)
+        assert len(device.sources) == 2 + 2 * len(device.levels) + len(device.organisations)
         assert all(citation.source for citation in device.sources.values())
         assert name not in hwmodels.names()
 
@@ -85,6 +86,22 @@ def test_a_spec_is_written_and_read_back() -> None:
     for name in hwmodels.accelerators():
         spec = validated(read_toml(spec_text(name), name), SpatialSpec, name)
         assert validated(read_toml(spec_to_toml(spec), "copy"), SpatialSpec, "copy") == spec
+
+
+def test_a_file_says_how_its_memories_are_built(tmp_path: Path) -> None:
+    gemmini, eyeriss = (hwmodels.load(name, kind=hwmodels.Accelerator) for name in ("gemmini", "eyeriss"))
+    assert gemmini.organisations["Scratchpad"] == Organisation(row_bytes=16, banks=4, ports=(1, 0, 0))
+    assert eyeriss.organisations["GLB"].banks == 25
+    path = tmp_path / "mine.toml"
+    for old, new, message in (
+        ("ports = [1, 0, 0]", "ports = [1, 0]", "field level.1.built.ports: .*three numbers"),
+        ("ports = [1, 0, 0]", "ports = [0, 0, 0]", "field level.1.built.ports: .*one at least"),
+        ("banks = 4", "banks = 0", "field level.1.built.banks: is 0, give at least 1"),
+        ('row = "16 B"', 'row = "16"', "field level.1.built.row"),
+    ):
+        path.write_text(GEMMINI.replace(old, new, 1))
+        with pytest.raises(SpecError, match=message):
+            hwmodels.load(path, kind=hwmodels.Accelerator)
 
 
 def test_a_file_loads_by_its_path_and_other_spellings_of_a_name_are_found(tmp_path: Path) -> None:

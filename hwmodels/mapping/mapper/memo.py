@@ -102,7 +102,7 @@ def _key(
     budget: int,
 ) -> str:
     device: dict[str, Any] = asdict(accelerator)
-    for name in ("name", "sources", "vendor", "process", "conventions"):
+    for name in ("name", "sources", "vendor", "process", "conventions", "organisations"):
         device.pop(name)
     asked = [EDITION, repr(operator.signature()), device, objective, asdict(rules), factors, relaxed, budget]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
