@@ -1,5 +1,7 @@
 """What an access, an operation, a wire and a square millimetre cost, with error bands and sources."""
 
+from hwmodels.energy.applying import priced
+from hwmodels.energy.area import Component, Phy, dram_phy, dram_phys, logic_leakage
 from hwmodels.energy.arithmetic import (
     add_area,
     add_energy,
@@ -22,7 +24,9 @@ from hwmodels.energy.arithmetic_published import (
     arithmetic_tables,
     circuit_spread,
 )
+from hwmodels.energy.bill import Bill
 from hwmodels.energy.caches import CacheMacro, cache
+from hwmodels.energy.clocks import Clocking, clocking
 from hwmodels.energy.dram import (
     DramEnergy,
     dram_background_w,
@@ -33,10 +37,14 @@ from hwmodels.energy.dram import (
 from hwmodels.energy.dram_dies import DramDie, StackedDie, dram_die, stacked_dram_die
 from hwmodels.energy.embedded_dram import EdramMacro, edram
 from hwmodels.energy.estimate import Estimate, Explained, explain
+from hwmodels.energy.gpu import LevelBits, PeakPower, level_energies, operand_delivery, peak_power
 from hwmodels.energy.links import known_links, link_energy
 from hwmodels.energy.low_swing_wires import LowSwing, low_swing
 from hwmodels.energy.noc import Delivery, broadcast_energy, hops, multicast_energy, reduction_energy
 from hwmodels.energy.noc_parts import neighbour_energy, pe_pitch, peer_distance, router_energy
+from hwmodels.energy.pricing import price
+from hwmodels.energy.processing import Arithmetic
+from hwmodels.energy.published import PublishedCheck, published_checks
 from hwmodels.energy.technology import (
     LAWS,
     clock_at_voltage,
@@ -49,14 +57,20 @@ from hwmodels.energy.technology import (
     supply_range,
     voltage_at_clock,
 )
+from hwmodels.energy.vector import FUNCTIONS, VectorUnit
 from hwmodels.energy.wire_checks import PublishedWire, published_wires
 from hwmodels.energy.wires import RANDOM_DATA, wire_area, wire_delay, wire_energy, wire_leakage
 
 __all__ = [
+    "FUNCTIONS",
     "LAWS",
     "RANDOM_DATA",
+    "Arithmetic",
     "ArithmeticDeviation",
+    "Bill",
     "CacheMacro",
+    "Clocking",
+    "Component",
     "Delivery",
     "DramDie",
     "DramEnergy",
@@ -64,10 +78,15 @@ __all__ = [
     "Estimate",
     "Explained",
     "LeftOut",
+    "LevelBits",
     "LowSwing",
     "Number",
+    "PeakPower",
+    "Phy",
+    "PublishedCheck",
     "PublishedWire",
     "StackedDie",
+    "VectorUnit",
     "add_area",
     "add_energy",
     "arithmetic_deviations",
@@ -77,6 +96,7 @@ __all__ = [
     "circuit_spread",
     "clock_at_voltage",
     "clock_range",
+    "clocking",
     "dequantize_area",
     "dequantize_energy",
     "dram_background_w",
@@ -84,6 +104,8 @@ __all__ = [
     "dram_die",
     "dram_energy",
     "dram_interface_energy",
+    "dram_phy",
+    "dram_phys",
     "edram",
     "exact_accumulator",
     "explain",
@@ -92,7 +114,9 @@ __all__ = [
     "integer",
     "known_links",
     "leave_one_out",
+    "level_energies",
     "link_energy",
+    "logic_leakage",
     "low_swing",
     "mac_area",
     "mac_energy",
@@ -102,8 +126,13 @@ __all__ = [
     "neighbour_energy",
     "node_range",
     "nominal_supply",
+    "operand_delivery",
     "pe_pitch",
+    "peak_power",
     "peer_distance",
+    "price",
+    "priced",
+    "published_checks",
     "published_wires",
     "reduction_energy",
     "relative_delay",

@@ -15,7 +15,7 @@ from hwmodels.energy.technology import scaling
 from workloads.errors import SpecError, nearest
 from workloads.operator import Num
 
-__all__ = ["Component", "Interface", "dram_interface", "interfaces", "logic_leakage"]
+__all__ = ["Component", "Phy", "dram_phy", "dram_phys", "logic_leakage"]
 
 SHARED_PHY_SPREAD = 2.0
 """Band of a PHY that is taken for another interface's, and of one carried to another node: analog parts do not shrink
@@ -47,7 +47,7 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Interface:
+class Phy:
     """One unit of a DRAM interface: a link of 32 bit, a stack.
 
     Attributes:
@@ -66,15 +66,15 @@ class Interface:
 
 
 @cache
-def interfaces() -> Mapping[str, Interface]:
+def dram_phys() -> Mapping[str, Phy]:
     """Give the DRAM interfaces whose bandwidth has a price.
 
     Example:
-        >>> interfaces()["HBM2E"].bytes_per_s
+        >>> dram_phys()["HBM2E"].bytes_per_s
         460800000000.0
     """
     return {
-        row["technology"]: Interface(
+        row["technology"]: Phy(
             technology=row["technology"],
             bytes_per_s=float(row["unit_bytes_per_s"]),
             area_of=row["area_of"],
@@ -85,13 +85,13 @@ def interfaces() -> Mapping[str, Interface]:
     }
 
 
-def dram_interface(technology: str, bytes_per_s: Num, *, node_nm: Num) -> Component:
+def dram_phy(technology: str, bytes_per_s: Num, *, node_nm: Num) -> Component:
     """Price the bandwidth of a DRAM: as many PHYs and controllers as it takes.
 
     Controllers shrink with logic; a PHY keeps its size, since its drivers and pads do.
 
     Args:
-        technology: A key of `interfaces()`.
+        technology: A key of `dram_phys()`.
         bytes_per_s: Bandwidth, one or shape (n_points,) [B/s].
         node_nm: Node of the chip, one or shape (n_points,) [nm].
 
@@ -99,10 +99,10 @@ def dram_interface(technology: str, bytes_per_s: Num, *, node_nm: Num) -> Compon
         SpecError: An interface without published areas, or a bandwidth of zero or less.
 
     Example:
-        >>> round(dram_interface("HBM2E", 460.8e9, node_nm=7).area_mm2.value, 2)
+        >>> round(dram_phy("HBM2E", 460.8e9, node_nm=7).area_mm2.value, 2)
         16.51
     """
-    known = interfaces()
+    known = dram_phys()
     if technology not in known:
         raise SpecError(f"no price for a DRAM interface {technology!r}; {nearest(technology, known)}")
     if not np.all(np.asarray(bytes_per_s) > 0):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwmodels.energy.area import Component, dram_interface, interfaces
+from hwmodels.energy.area import Component, dram_phy, dram_phys
 from hwmodels.energy.bill import NOT_COUNTED, Bill
 from hwmodels.energy.clocks import Clocking, clocking
 from hwmodels.energy.combining import product
@@ -72,7 +72,7 @@ def price(
         capacity: Factors on the capacity by level, each one or shape (n_points,): priced through the SRAM.
         bandwidth: Factors on the bandwidth by level, likewise: priced through rows, ports and banks, and for the
             outermost level through PHYs and controllers.
-        dram: DRAM technology of the outermost level, a key of `interfaces()`; None: its interface is not counted, and
+        dram: DRAM technology of the outermost level, a key of `dram_phys()`; None: its interface is not counted, and
             its bandwidth cannot be turned.
         arithmetic: Formats of the MACs; None: integers as wide as the accelerator says.
         vector_units: Units beside the array.
@@ -104,7 +104,7 @@ def price(
     others = [vector_component(unit, node_nm=site.node_nm, clocked=site.clocked, low_power=site.low_power)
               for unit in vector_units]  # fmt: skip
     if dram is not None:
-        others.append(dram_interface(dram, _dram_bytes_per_s(site), node_nm=site.node_nm))
+        others.append(dram_phy(dram, _dram_bytes_per_s(site), node_nm=site.node_nm))
     network = array_network(
         accelerator, _grown(site, cores, buffers), node_nm=site.node_nm, clocked=site.clocked, device=site.device
     )
@@ -170,7 +170,7 @@ def _check_prices(accelerator: Accelerator, capacity: Scales, bandwidth: Scales,
     if outermost in bandwidth and dram is None:
         raise SpecError(
             f"{accelerator.name}: the bandwidth of {outermost} has no price without its technology; "
-            f"give dram, one of {', '.join(interfaces())}"
+            f"give dram, one of {', '.join(dram_phys())}"
         )
 
 

@@ -18,7 +18,6 @@ from hwmodels.energy.combining import product, total
 from hwmodels.energy.dram import dram_energy
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.pricing import price
-from hwmodels.energy.published_eyeriss import SPADS, energy_of_alexnet
 from hwmodels.energy.technology import clock_at_voltage, nominal_supply, relative_energy
 from hwmodels.energy.vector import VectorUnit
 from hwmodels.spatial import Accelerator
@@ -26,7 +25,7 @@ from hwmodels.specs import load
 from workloads.errors import SpecError, nearest
 from workloads.operator import Num
 
-__all__ = ["Check", "published_checks"]
+__all__ = ["PublishedCheck", "published_checks"]
 
 INTEGER_UNITS = (
     VectorUnit(name="activation unit", lanes=16, functions=("gelu", "exp", "requantize")),
@@ -37,7 +36,7 @@ et al., arXiv 2302.14017, section 3.4.4."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class PublishedCheck:
     """One published number beside the models'.
 
     Attributes:
@@ -73,7 +72,7 @@ class Check:
         return {f"{self.chip}: {self.item}": self.predicted}
 
 
-def published_checks(chip: str | None = None) -> tuple[Check, ...]:
+def published_checks(chip: str | None = None) -> tuple[PublishedCheck, ...]:
     """Hold the models against published totals.
 
     Args:
@@ -90,7 +89,7 @@ def published_checks(chip: str | None = None) -> tuple[Check, ...]:
     if chip is not None and chip not in chips:
         raise SpecError(f"no published totals of {chip!r}; {nearest(chip, chips)}")
     return tuple(
-        Check(
+        PublishedCheck(
             chip=name,
             item=item,
             unit=row["unit"],
@@ -144,6 +143,8 @@ def _area_share(name: str, *components: str) -> Estimate:
 @cache
 def _alexnet(modelled: bool) -> Mapping[str, float]:
     """Give the energy of a MAC of AlexNet by component, with modelled or with the device file's energies [J]."""
+    from hwmodels.energy.published_eyeriss import energy_of_alexnet  # brings the mapper: a third of all import time
+
     eyeriss = load("eyeriss")
     return energy_of_alexnet(priced(eyeriss, _bill("eyeriss")) if modelled else eyeriss)
 
@@ -178,6 +179,7 @@ def _mapped(value: float, unit: str, formula: str, modelled: bool) -> Estimate:
     )  # fmt: skip
 
 
+SPADS = ("IfmapSpad", "WeightSpad", "PsumSpad")
 ON_CHIP = ("MAC", "GLB", *SPADS)
 
 

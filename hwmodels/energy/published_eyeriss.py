@@ -19,9 +19,7 @@ from hwmodels.mapping.records import from_factors
 from hwmodels.spatial import Accelerator
 from workloads.operator import Operator
 
-__all__ = ["LAYERS", "SPADS", "Layer", "energy_of_alexnet"]
-
-SPADS = ("IfmapSpad", "WeightSpad", "PsumSpad")
+__all__ = ["LAYERS", "Layer", "energy_of_alexnet"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import hwmodels
 from hwmodels.cited import cited_rows
 from hwmodels.energy import explain
-from hwmodels.energy.area import dram_interface, interfaces, logic_leakage
+from hwmodels.energy.area import dram_phy, dram_phys, logic_leakage
 from hwmodels.energy.clocks import clocking
 from hwmodels.energy.combining import exact, product, total
 from hwmodels.energy.estimate import Estimate
@@ -36,37 +36,37 @@ def test_bands_of_products_and_sums_are_those_of_one_cause() -> None:
     assert (added.value, added.low, added.high, list(added.parts)) == (7, 5, 9, ["a", "b"])
 
 
-@pytest.mark.parametrize("technology", sorted(interfaces()))
+@pytest.mark.parametrize("technology", sorted(dram_phys()))
 def test_more_dram_bandwidth_never_takes_less_area(technology: str) -> None:
-    unit = interfaces()[technology].bytes_per_s
+    unit = dram_phys()[technology].bytes_per_s
     rates = unit * np.array([0.5, 1.0, 1.01, 2.0, 7.5])
-    batch = dram_interface(technology, rates, node_nm=16)
+    batch = dram_phy(technology, rates, node_nm=16)
     areas = np.asarray(batch.area_mm2.value)
     assert np.all(np.diff(areas) >= 0)
     assert areas[1] == areas[0]
     assert areas[2] == pytest.approx(2 * areas[1])
     assert areas[4] == pytest.approx(8 * areas[1])
     for row, rate in enumerate(rates):
-        assert dram_interface(technology, float(rate), node_nm=16).area_mm2.value == pytest.approx(areas[row])
+        assert dram_phy(technology, float(rate), node_nm=16).area_mm2.value == pytest.approx(areas[row])
 
 
 def test_a_published_interface_at_its_node_is_the_sum_of_its_parts() -> None:
     # LLMCompass: PHY 10.45 mm2, controller 552.743 M transistors at 91.2 M/mm2
-    part = dram_interface("HBM2E", 460.8e9, node_nm=7)
+    part = dram_phy("HBM2E", 460.8e9, node_nm=7)
     assert part.area_mm2.value == pytest.approx(10.45 + 552.743 / 91.2)
     assert part.area_mm2.parts["PHY"].origin == "anchor"
-    borrowed = dram_interface("LPDDR4", 17e9, node_nm=7).area_mm2.parts["PHY"]
+    borrowed = dram_phy("LPDDR4", 17e9, node_nm=7).area_mm2.parts["PHY"]
     assert borrowed.origin == "assumption"
     assert borrowed.high == 2 * borrowed.value
 
 
 def test_an_interface_without_a_price_and_no_bandwidth_are_refused() -> None:
     with pytest.raises(SpecError, match="no price for a DRAM interface 'HBM9'; nearest: HBM"):
-        dram_interface("HBM9", 1e9, node_nm=7)
+        dram_phy("HBM9", 1e9, node_nm=7)
     with pytest.raises(SpecError, match="a bandwidth of -1 B/s"):
-        dram_interface("DDR4", np.array([1e9, -1.0]), node_nm=7)
+        dram_phy("DDR4", np.array([1e9, -1.0]), node_nm=7)
     with pytest.raises(SpecError, match="node 1 nm"):
-        dram_interface("DDR4", 1e9, node_nm=1)
+        dram_phy("DDR4", 1e9, node_nm=1)
 
 
 def test_leakage_of_logic_lies_between_the_published_units() -> None:
@@ -158,6 +158,6 @@ def test_every_row_of_the_area_tables_is_cited_and_explained() -> None:
         for row in cited_rows(table):
             assert row["source"]
             assert row["origin"] in ("read", "derived", "recalled")
-    text = explain(dram_interface("HBM3", 819.2e9, node_nm=5))
+    text = explain(dram_phy("HBM3", 819.2e9, node_nm=5))
     assert "LLMCompass" in text
     assert "JESD238" in text
