@@ -5,7 +5,7 @@ The rules, from a level's own numbers:
 * A level with one bandwidth for reads and writes has one port for both in every bank; one with two has a port for
   each; one without has a port for each, a word wide (registers of a PE).
 * A row is as wide as the slower direction moves in a cycle, rounded up to a power of two of words;
-  `Organisation.row_bytes` says otherwise.
+  `Organisation.row_bytes` says otherwise. Bandwidth that is turned up adds banks, not width.
 * As many banks as the larger bandwidth needs, a bank taking an access every ceil(cycle time / clock period) cycles. A
   buffer that its banks cannot make fast enough is refused. `Organisation.banks` are the least, each a memory of its
   own beside the others.
@@ -14,8 +14,10 @@ The rules, from a level's own numbers:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +65,8 @@ def build_buffer(
     clocked: Clocking,
     *,
     capacity_bytes: Num,
-    bytes_per_cycle: tuple[Num, Num],
+    bytes_per_cycle: tuple[float, float],
+    bandwidth_scale: Num = 1.0,
     node_nm: Num,
     device: str,
     temperature_k: Num = 350.0,
@@ -76,8 +79,8 @@ def build_buffer(
         clock_hz: Clock, one or shape (n_points,) [Hz].
         clocked: What the clock does to delays.
         capacity_bytes: Capacity, one or shape (n_points,) [B].
-        bytes_per_cycle: Reads and writes in a cycle, each one or shape (n_points,) [B]; of `ports_of` where the level
-            states none.
+        bytes_per_cycle: Reads and writes in a cycle [B]: `ports_of`. They set the width of a row.
+        bandwidth_scale: Factor on both, one or shape (n_points,): more banks of the same rows.
         node_nm: Technology node, one or shape (n_points,) [nm].
         device: Device class: "itrs-hp", "itrs-lstp", "itrs-lop".
         temperature_k: Junction temperature [K].
@@ -87,44 +90,29 @@ def build_buffer(
         SpecError: Capacity below a row, or a bandwidth that no number of banks gives at the clock.
     """
     known = organisation or Organisation()
-    read, write = bytes_per_cycle
-    widest = np.maximum(read, write)
-    row = _row_bytes(read, write, level.word_bits / 8) if known.row_bytes is None else known.row_bytes
-    least = row * (known.banks or 1)
-    if np.min(capacity_bytes) < least:
+    row = known.row_bytes or _row_bytes(*bytes_per_cycle, level.word_bits / 8)
+    apart, least = known.banks is not None, known.banks or 1
+    if np.min(capacity_bytes) < row * least:
         raise SpecError(
-            f"level {level.name}: a capacity of {np.min(capacity_bytes):g} B is below a row of each bank, {least:g} B; "
-            "give more capacity, or less bandwidth"
+            f"level {level.name}: a capacity of {np.min(capacity_bytes):g} B is below a row of each bank, "
+            f"{row * least:g} B; give more capacity, or less bandwidth"
         )
     ports = known.ports or ((1, 0, 0) if level.shared_port else (0, 1, 1))
     build = partial(sram, node_nm=node_nm, device=device, ports=ports, temperature_k=temperature_k)
-    apart = known.banks or 0
 
     def of_banks(banks: Num) -> Macro:
         """Build so many banks in one macro, or each as a macro of its own where the number of them is stated."""
-        return build(capacity_bytes / banks, row) if apart else build(capacity_bytes, row, banks=banks)
+        size = np.maximum(capacity_bytes, row * banks)
+        return build(size / banks, row) if apart else build(size, row, banks=banks)
 
-    found: NDArray[np.float64] = np.zeros(
-        np.broadcast_shapes(*map(np.shape, (clock_hz, capacity_bytes, widest, node_nm)))
-    )
-    macro = of_banks(max(apart, 1))
-    for banks in _bank_counts(max(apart, 1)):
-        deep = (banks == max(apart, 1)) | (np.min(capacity_bytes) / (row * banks) >= SHALLOWEST)
-        if not deep:
-            break
-        macro = of_banks(banks)
-        every = np.maximum(np.ceil(macro.cycle_s * clocked.delay.value * clock_hz - 1e-9), 1.0)
-        found = np.where((found == 0) & (banks / every * row >= widest * (1 - 1e-9)), banks, found)
-        if np.all(found):
-            break
-    if not np.all(found):
-        raise SpecError(_too_fast(level, clock_hz, macro, widest))
-    banks_found: Num = int(found) if found.ndim == 0 else found
+    needed = bandwidth_scale * max(bytes_per_cycle) / row
+    period = _Period(clock_hz * clocked.delay.value, clock_hz, np.asarray(capacity_bytes) / row)
+    banks = _enough_banks(level, of_banks, least, needed, period)
     return Buffer(
-        macro=of_banks(banks_found),
-        memories=banks_found if apart else 1,
+        macro=of_banks(banks),
+        memories=banks if apart else 1,
         row_bytes=row,
-        banks=banks_found,
+        banks=banks,
         ports=ports,
         words_per_row=8 * row / level.word_bits,
     )
@@ -141,19 +129,43 @@ def ports_of(level: BufferLevel, word_bytes: float) -> tuple[float, float]:
     return (1.0 if read is None else read) * word_bytes, (1.0 if write is None else write) * word_bytes
 
 
-def _row_bytes(read: Num, write: Num, word_bytes: float) -> float:
-    words = float(np.max(np.minimum(read, write))) / word_bytes
+def _row_bytes(read: float, write: float, word_bytes: float) -> float:
+    words = min(read, write) / word_bytes
     return float(word_bytes * 2 ** max(0, math.ceil(math.log2(words) - 1e-9)))
 
 
-def _bank_counts(least: int) -> tuple[int, ...]:
-    """Give the numbers of banks that are tried: the least, and its doubles."""
-    return (least, *(least * 2**power for power in range(1, 7) if least * 2**power <= MOST_BANKS))
+class _Period(NamedTuple):
+    """What decides how many banks are possible and enough, each one number or shape (n_points,).
+
+    Attributes:
+        slowed_hz: Clock x delay relative to that at the nominal supply [Hz].
+        clock_hz: The clock [Hz].
+        rows: Of the whole buffer.
+    """
+
+    slowed_hz: Num
+    clock_hz: Num
+    rows: Num
 
 
-def _too_fast(level: BufferLevel, clock_hz: Num, macro: Macro, widest: Num) -> str:
-    return (
-        f"level {level.name}: {np.max(widest):g} B a cycle at {np.max(clock_hz) / 1e6:g} MHz is more than banks of "
-        f"{SHALLOWEST} rows or more, {MOST_BANKS} at most, give: one takes {np.max(macro.cycle_s) * 1e9:.3g} ns a row; "
-        "give a slower clock, less bandwidth, wider rows (organisations), or more capacity"
+def _enough_banks(
+    level: BufferLevel, of_banks: Callable[[Num], Macro], least: int, needed: Num, period: _Period
+) -> Num:
+    """Find the fewest banks that take the rows of a cycle: the least or a double; each takes one every few cycles."""
+    found: NDArray[np.float64] = np.zeros(np.broadcast_shapes(np.shape(needed), *map(np.shape, period)))
+    banks = least
+    while banks <= max(least, MOST_BANKS):
+        macro = of_banks(banks)
+        every = np.maximum(np.ceil(macro.cycle_s * period.slowed_hz - 1e-9), 1.0)
+        deep = (banks == least) | (np.asarray(period.rows) / banks >= SHALLOWEST)
+        found = np.where((found == 0) & deep & (banks / every >= np.asarray(needed) * (1 - 1e-9)), banks, found)
+        if np.all(found):
+            return int(found) if found.ndim == 0 else found
+        if not np.any(deep & (found == 0)):
+            break
+        banks *= 2
+    raise SpecError(
+        f"level {level.name}: {np.max(needed):g} rows a cycle at {np.max(period.clock_hz) / 1e6:g} MHz are more than "
+        f"banks of {SHALLOWEST} rows or more, {MOST_BANKS} at most, give: one takes {np.max(macro.cycle_s) * 1e9:.3g} "
+        "ns a row; give a slower clock, less bandwidth, wider rows (organisations), or more capacity"
     )

@@ -232,14 +232,13 @@ def _buffer(site: _Site, level: BufferLevel, organisation: Organisation | None) 
     assert level.capacity_words is not None
     word = level.word_bits / 8
     copies = 2 if level.buffering == "shadow" and level.capacity_words == 1 else 1  # a word cannot be replaced in use
-    scale = site.bandwidth.get(level.name, 1.0)
-    read, write = ports_of(level, word)
     return build_buffer(
         level,
         site.accelerator.clock_hz * site.clocked.scale,
         site.clocked,
         capacity_bytes=copies * level.capacity_words * word * site.capacity.get(level.name, 1.0),
-        bytes_per_cycle=(read * scale, write * scale),
+        bytes_per_cycle=ports_of(level, word),
+        bandwidth_scale=site.bandwidth.get(level.name, 1.0),
         node_nm=site.node_nm,
         device=site.device,
         temperature_k=site.temperature_k,

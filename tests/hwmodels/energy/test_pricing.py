@@ -124,16 +124,26 @@ def test_a_higher_clock_never_takes_less_energy_or_leakage(name: str, first: flo
             assert slow.access_j(level, "read").value <= fast.access_j(level, "read").value * (1 + 1e-9)
 
 
-def test_a_batch_of_knobs_equals_its_rows() -> None:
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_batch_of_knobs_equals_its_rows(stated: bool) -> None:
     clock, size, bus = np.array([0.5, 0.9, 1.0]), np.array([1.0, 2.0, 1.5]), np.array([1.0, 2.0, 3.0])
-    batch = price(GEMMINI, clock_scale=clock, capacity={"Scratchpad": size}, bandwidth={"DRAM": bus}, dram="LPDDR4")
+    built = None if stated else {"Scratchpad": Organisation(), "Accumulator": Organisation()}
+    batch = price(
+        GEMMINI,
+        clock_scale=clock,
+        capacity={"Scratchpad": size},
+        bandwidth={"DRAM": bus, "Scratchpad": bus},
+        dram="LPDDR4",
+        organisations=built,
+    )
     for row in range(3):
         one = price(
             GEMMINI,
             clock_scale=float(clock[row]),
             capacity={"Scratchpad": float(size[row])},
-            bandwidth={"DRAM": float(bus[row])},
+            bandwidth={"DRAM": float(bus[row]), "Scratchpad": float(bus[row])},
             dram="LPDDR4",
+            organisations=built,
         )
         for name, value in numbers(one).items():
             assert np.broadcast_to(numbers(batch)[name], (3,))[row] == pytest.approx(float(value), rel=1e-9), name
@@ -202,7 +212,9 @@ def test_what_has_no_price_is_refused_by_name() -> None:
 
 def test_a_clock_that_no_bank_can_follow_is_refused_and_names_the_level() -> None:
     fast = replace(GEMMINI, clock_hz=200e9)
-    with pytest.raises(SpecError, match=r"level \w+: .* B a cycle at 200000 MHz is more than .* give a slower clock"):
+    with pytest.raises(
+        SpecError, match=r"level \w+: .* rows a cycle at 200000 MHz are more than .* give a slower clock"
+    ):
         price(fast)
 
 
