@@ -18,6 +18,9 @@ TOTAL = "total"
 def operator_rows(network: MappedNetwork) -> list[dict[str, Any]]:
     """Give one row per mapping, and the total: numbers of all executions together.
 
+    Columns `NAME_j` of every level, `mac_j` and `other_j` (static power, and what is read beside the mapping) say where
+    the energy goes, and add up to `energy_j`.
+
     Args:
         network: What was mapped.
     """
@@ -39,15 +42,24 @@ def operator_rows(network: MappedNetwork) -> list[dict[str, Any]]:
                 "utilization": float(cost.utilization[0]),
                 "latency_s": times * float(cost.latency_s[0]),
                 "energy_j": times * float(cost.energy_j[0]),
+                **{name: times * joules for name, joules in _components(item).items()},
                 "gap": float(item.finding.gap),
                 "candidates": int(item.finding.candidates),
             }
         )
-    sums = ("operators", "executions", "macs", "compute_cycles", "cycles", "latency_s", "energy_j", "candidates")
+    sums = ["operators", "executions", "macs", "compute_cycles", "cycles", "latency_s", "energy_j", "candidates"]
+    sums += _components(network.operators[0])
     total: dict[str, Any] = dict.fromkeys(rows[0], "") | {name: sum(row[name] for row in rows) for name in sums}
     peak = network.accelerator.mac_instances * network.accelerator.macs_per_cycle
     total |= {"operator": TOTAL, "utilization": total["macs"] / (total["cycles"] * peak)}
     return [*rows, total | {"gap": max(row["gap"] for row in rows)}]
+
+
+def _components(item: MappedOperator) -> dict[str, float]:
+    """Give the energy of one execution by level, of the MACs, and of the rest [J]."""
+    cost = item.cost
+    levels = {f"{name}_j": float(cost.level_j[0, place].sum()) for place, name in enumerate(cost.levels)}
+    return levels | {"mac_j": float(cost.mac_j), "other_j": float(cost.other_j[0])}
 
 
 def level_rows(network: MappedNetwork) -> list[dict[str, Any]]:

@@ -69,6 +69,9 @@ def test_totals_are_the_sums_of_the_rows(network: MappedNetwork) -> None:
         assert total[column] == pytest.approx(sum(row[column] for row in rows), rel=1e-12)
     assert (total["operator"], total["gap"]) == ("total", 0.5)
     assert total["utilization"] == pytest.approx(total["macs"] / total["cycles"] / 256)
+    parts = [*(f"{level.name}_j" for level in network.accelerator.levels), "mac_j", "other_j"]
+    for row in (*rows, total):
+        assert sum(row[part] for part in parts) == pytest.approx(row["energy_j"])
     levels = level_rows(network)
     whole = [row for row in levels if row["operator"] == "total"]
     places = [(level.name, role) for level in GEMMINI.levels for role in level.keeps]

@@ -8,7 +8,7 @@ import pytest
 
 import hwmodels
 from hwmodels.cited import cited_rows
-from hwmodels.energy import explain
+from hwmodels.energy import explain, nominal_supply, voltage_at_clock
 from hwmodels.energy.gpu import level_energies, operand_delivery, peak_power
 from workloads import format_code
 from workloads.errors import SpecError, WorkloadError
@@ -58,6 +58,15 @@ def test_every_row_of_the_level_tables_states_its_scope() -> None:
     whole = {row["level"]: float(row["pj_per_bit"]) for row in cited_rows("level_energy") if row["chip"][:4] == "A100"}
     for level, name in (("L1", "L1"), ("L2", "L2"), ("DRAM", "HBM")):
         assert by_item[f"{name} control part"] + by_item[f"{name} datapath part"] == pytest.approx(whole[level])
+
+
+@pytest.mark.parametrize("node", [16.0, 12.0, 7.0, 4.0])
+def test_the_supply_of_a_roofline_device_follows_the_curve_of_its_node(node: float) -> None:
+    """`RooflineDevice.at` takes supply in proportion to clock: within 3 % of the curve from 0.7 to 1.1 of it."""
+    device = hwmodels.load("a100-sxm-80gb")
+    for clock in (0.7, 0.8, 0.9, 1.0, 1.05, 1.1):
+        share = float(voltage_at_clock(node, clock)) / float(nominal_supply(node))
+        assert device.at(clock_scale=clock).voltage_scale() == pytest.approx(share, rel=0.035)
 
 
 def test_operand_delivery_falls_with_the_tile_and_rises_with_the_width() -> None:
