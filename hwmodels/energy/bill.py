@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hwmodels.energy.area import Component
 from hwmodels.energy.combining import total
@@ -102,6 +103,30 @@ class Bill:
     def area_share(self, *names: str) -> Num:
         """Give the part of the area that components take together."""
         return sum((self.component(name).area_mm2.value for name in names), 0.0) / self.area_mm2.value
+
+    def rows(self) -> tuple[dict[str, Any], ...]:
+        """Give a row per component, as for a table: area and its band, its share, leakage, energies of events.
+
+        Example:
+            >>> import hwmodels
+            >>> from hwmodels.energy.pricing import price
+            >>> first, *_ = price(hwmodels.load("gemmini")).rows()
+            >>> first["component"], first["count"], round(first["mac_j"] * 1e12, 2)
+            ('MACs', 256, 0.3)
+        """
+        return tuple(
+            {
+                "component": part.name,
+                "count": part.count,
+                "area_mm2": part.area_mm2.value,
+                "area_low_mm2": part.area_mm2.low,
+                "area_high_mm2": part.area_mm2.high,
+                "area_share": self.area_share(part.name),
+                "static_w": part.static_w.value,
+                **{f"{event}_j": energy.value for event, energy in part.energy_j.items()},
+            }
+            for part in self.components
+        )
 
     def estimates(self) -> Mapping[str, Estimate]:
         """Give its numbers by name: totals, then every component."""

@@ -48,6 +48,9 @@ def test_totals_are_the_sums_of_the_components(name: str) -> None:
         assert estimate.low <= estimate.value <= estimate.high
         assert estimate.source
     assert "clock network" in bill.not_counted
+    rows = bill.rows()
+    assert [row["component"] for row in rows] == names
+    assert sum(row["area_share"] for row in rows) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("name", DEVICES)
