@@ -52,7 +52,7 @@ def priced(accelerator: Accelerator, bill: Bill | None = None) -> Accelerator:
         mac_j=float(bill.mac_j.value),
         static_w=float(bill.static_w.value),
         clock_hz=float(bill.clock_hz),
-        sources={**accelerator.sources, **_citations(bill)},
+        sources={**accelerator.sources, **_citations(bill, accelerator.levels[0].name)},
     )
 
 
@@ -89,12 +89,12 @@ def _times(words: float | None, factor: Num) -> float | None:
     return None if words is None else words * float(factor)
 
 
-def _citations(bill: Bill) -> Mapping[str, Citation]:
+def _citations(bill: Bill, outermost: str) -> Mapping[str, Citation]:
     """Cite the models in place of what they replace."""
     modelled = {f"level.{name}.energy": bill.access_j(name, "read") for name in bill.buffers}
     modelled |= {"array": bill.mac_j, "power": bill.static_w}
     if bill.dram is not None:
-        modelled["level.DRAM.energy"] = dram_energy(bill.dram).total
+        modelled[f"level.{outermost}.energy"] = dram_energy(bill.dram).total
     return {name: Citation(_source_of(estimate), "derived", f"hwmodels.energy: {estimate.formula}")
             for name, estimate in modelled.items()}  # fmt: skip
 

@@ -175,6 +175,8 @@ def test_the_priced_accelerator_has_the_energies_and_knobs_of_its_bill() -> None
     assert dram.read_j == pytest.approx(8e-12 * 8)
     assert {"array", "power", "level.Scratchpad.energy"} <= device.sources.keys()
     assert "CACTI" in device.sources["level.Scratchpad.energy"].source
+    assert device.sources["level.DRAM.energy"] != GEMMINI.sources["level.DRAM.energy"]
+    assert priced(GEMMINI).sources["level.DRAM.energy"] == GEMMINI.sources["level.DRAM.energy"]
     assert device.sources["level.Scratchpad"] == GEMMINI.sources["level.Scratchpad"]
 
 
