@@ -12,6 +12,7 @@ import typer
 from dse.cli import INTERRUPTED, interrupted
 from dse.cli.compressing import compress
 from dse.cli.devices import devices
+from dse.cli.energy import energy
 from dse.cli.mapping import map_command
 from dse.cli.optimizing import optimize
 from dse.cli.profiling import profile
@@ -60,6 +61,7 @@ app.command("sweep")(sweep)
 app.command("optimize")(optimize)
 app.command("compress")(compress)
 app.command("map")(map_command)
+app.command("energy")(energy)
 app.command("trends")(trends)
 app.command("zoo")(zoo)
 

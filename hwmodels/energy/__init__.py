@@ -45,6 +45,7 @@ from hwmodels.energy.noc_parts import neighbour_energy, pe_pitch, peer_distance,
 from hwmodels.energy.pricing import price
 from hwmodels.energy.processing import Arithmetic
 from hwmodels.energy.published import PublishedCheck, published_checks
+from hwmodels.energy.sram_tables import predict_table
 from hwmodels.energy.technology import (
     LAWS,
     clock_at_voltage,
@@ -130,6 +131,7 @@ __all__ = [
     "pe_pitch",
     "peak_power",
     "peer_distance",
+    "predict_table",
     "price",
     "priced",
     "published_checks",
