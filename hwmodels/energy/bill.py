@@ -23,8 +23,8 @@ NOT_COUNTED = (
     "host interface and pads",
     "wires between blocks, and between the memories of a level",
 )
-"""What no component stands for. Eyeriss' clock network alone takes 33 to 45 % of its power (Chen et al., JSSC 2017); its
-core and the TPU's die are 7 and 4 times what is counted here (`published_checks`)."""
+"""What no component stands for. Eyeriss' clock network alone takes 33 to 45 % of its power (Chen et al., JSSC 2017);
+its core and the TPU's die are 7 and 4 times what is counted here (`published_checks`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
