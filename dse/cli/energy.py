@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dse.cli.energy_devices import ACCELERATOR_OPTIONS, look_up_device, print_bill
-from dse.cli.energy_items import KINDS, Given, Looked, is_figure, look_up
+from dse.cli.energy_items import KINDS, Given, Looked, is_figure, kind_of, look_up
 from dse.cli.energy_output import print_explained, print_figures, print_json
 from dse.cli.energy_table import predict_file
 from workloads.errors import SpecError
+
+if TYPE_CHECKING:
+    from hwmodels.energy import Bill
 
 __all__ = ["energy"]
 
@@ -72,13 +75,13 @@ def energy(
         raise SpecError("--out goes with --table; for a file of figures send --json somewhere")
     if explained and as_json:
         raise SpecError("--json holds the trace of every number already: leave out --explain")
-    _refuse_idle(what, given)
     _show(what, given, explained, as_json)
 
 
 def _show(what: Sequence[str], given: Given, explained: bool, as_json: bool) -> None:
     """Look everything up before anything is printed."""
     found = [(look_up(one, given), None) if is_figure(one) else look_up_device(one, given) for one in what]
+    _refuse_idle(found, given)
     if as_json:
         print_json([item for item, _ in found])
     elif explained:
@@ -103,18 +106,17 @@ def _refuse_with_table(what: Sequence[str] | None, given: Given, explained: bool
         raise SpecError(f"{option} does not go with --table, which writes CSV with bands and quality; leave it out")
 
 
-def _refuse_idle(what: Sequence[str], given: Given) -> None:
-    """Refuse options that move nothing of what is asked for."""
-    moving = {name for one in what for name in _options(one)}
+def _refuse_idle(found: Sequence[tuple[Looked, Bill | None]], given: Given) -> None:
+    """Refuse options that move nothing of what was looked up."""
+    moving: set[str] = set()
+    for item, bill in found:
+        if is_figure(item.what):
+            moving.update(kind_of(item.what).options)
+        elif bill is not None:
+            moving.update(ACCELERATOR_OPTIONS)
     for name in given.named():
         if name not in moving:
             users = [kind for kind, entry in KINDS.items() if name in entry.options]
             users += ["spatial accelerators"] if name in ACCELERATOR_OPTIONS else []
-            raise SpecError(f"--{name} is for {', '.join(users)}; it does nothing for {', '.join(what)}: leave it out")
-
-
-def _options(what: str) -> tuple[str, ...]:
-    if not is_figure(what):
-        return ACCELERATOR_OPTIONS
-    kind = KINDS.get(what.partition(":")[0].strip())
-    return kind.options if kind is not None else tuple(Given.__slots__)  # an unknown kind is told by the look-up
+            idle = ", ".join(item.what for item, _ in found)
+            raise SpecError(f"--{name} is for {', '.join(users)}; it does nothing for {idle}: leave it out")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dse.cli import inputs
 from dse.cli.energy_items import KINDS, Given, Looked
 from dse.cli.energy_output import number
@@ -51,7 +53,7 @@ def bill_of(device: Accelerator, given: Given) -> Bill:
     from hwmodels.energy import price
 
     turned: dict[str, Any] = {
-        "node_nm": given.node_nm,
+        "node_nm": None if given.node is None else given.node_nm,
         "device": given.device,
         "dram": given.dram,
         "capacity": inputs.parse_expected(given.capacity or (), "--capacity"),
@@ -79,13 +81,8 @@ def _details(bill: Bill) -> dict[str, Any]:
         "clock_hz": float(bill.clock_hz),
         "supply_v": float(bill.supply_v),
         "components": [
-            {
-                "name": part.name,
-                "count": part.count,
-                "area_share": _share(part.area_mm2.value, bill.area_mm2.value),
-                "static_share": _share(part.static_w.value, bill.static_w.value),
-            }
-            for part in bill.components
+            {name: float(cell) if isinstance(cell, float | np.generic) else cell for name, cell in row.items()}
+            for row in bill.rows()
         ],
         "not_counted": list(bill.not_counted),
     }

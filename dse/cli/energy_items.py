@@ -11,7 +11,7 @@ from workloads.errors import SpecError, nearest
 if TYPE_CHECKING:
     from hwmodels.energy import Estimate
 
-__all__ = ["KINDS", "Given", "Looked", "is_figure", "look_up"]
+__all__ = ["KINDS", "Given", "Looked", "is_figure", "kind_of", "look_up"]
 
 NODE_NM = 45.0
 """Where no node is given: that of most published figures [nm]."""
@@ -46,10 +46,10 @@ class Given:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     @property
-    def node_nm(self) -> float | None:
-        """The node as a number [nm]: from "45", "45nm", "45 nm"."""
+    def node_nm(self) -> float:
+        """The node as a number [nm]: from "45", "45nm", "45 nm"; the default where none was typed."""
         if self.node is None:
-            return None
+            return NODE_NM
         try:
             return float(self.node)
         except ValueError:
@@ -101,6 +101,18 @@ def is_figure(what: str) -> bool:
     return ":" in what or what in KINDS
 
 
+def kind_of(what: str) -> Kind:
+    """Give the kind that a figure is of.
+
+    Raises:
+        SpecError: There is none of that name.
+    """
+    name = what.partition(":")[0].strip()
+    if name not in KINDS:
+        raise SpecError(f"no kind {name!r}; {nearest(name, KINDS)}; or the name of a device")
+    return KINDS[name]
+
+
 def look_up(what: str, given: Given) -> Looked:
     """Look a figure up.
 
@@ -116,11 +128,8 @@ def look_up(what: str, given: Given) -> Looked:
         >>> found.about, round(found.figures["energy"].value * 1e12, 2)
         ('45 nm', 0.9)
     """
-    name, _, rest = (part.strip() for part in what.partition(":"))
-    if name not in KINDS:
-        raise SpecError(f"{what!r}: no kind {name!r}; {nearest(name, KINDS)}; or the name of a device")
     try:
-        about, figures = KINDS[name].find(rest, given)
+        about, figures = kind_of(what).find(what.partition(":")[2].strip(), given)
     except SpecError as error:
         raise SpecError(f"{what}: {error}") from None
     return Looked(what, about, figures)
@@ -157,7 +166,7 @@ def _sram(rest: str, given: Given) -> tuple[str, Mapping[str, Estimate]]:
         turned["ports"] = _ports(given.ports)
     if given.temperature is not None:
         turned["temperature_k"] = given.temperature
-    macro = sram(_bytes(size, example), _bytes(width, example), node_nm=given.node_nm or NODE_NM, **turned)
+    macro = sram(_bytes(size, example), _bytes(width, example), node_nm=given.node_nm, **turned)
     quality = Quality(int(macro.quality)).name.lower().replace("_", " ")
     return f"{macro.node_nm:g} nm {macro.device}, {quality}", macro.estimates()
 
@@ -167,14 +176,14 @@ def _edram(rest: str, given: Given) -> tuple[str, Mapping[str, Estimate]]:
 
     size, _, width = rest.partition("/")
     example = KINDS["edram"].example
-    node = given.node_nm or NODE_NM
+    node = given.node_nm
     return f"{node:g} nm", edram(_bytes(size, example), _bytes(width, example), node_nm=node).estimates()
 
 
 def _cache(rest: str, given: Given) -> tuple[str, Mapping[str, Estimate]]:
     from hwmodels.energy import cache
 
-    node = given.node_nm or NODE_NM
+    node = given.node_nm
     return f"{node:g} nm, 8 ways, 64 B lines", cache(_bytes(rest, KINDS["cache"].example), node_nm=node).estimates()
 
 
@@ -187,7 +196,7 @@ def _operation(name: str) -> Callable[[str, Given], tuple[str, Mapping[str, Esti
         formats = [part.strip() for part in rest.split("x" if name in ("mac", "multiply") else ":")]
         if not all(formats) or len(formats) > (1 if name == "add" else 2):
             raise SpecError(f"what of? write it like {KINDS[name].example}")
-        node = given.node_nm or NODE_NM
+        node = given.node_nm
         joule: Estimate = getattr(energy, f"{name}_energy")(*formats, node_nm=node, law=given.law)
         area: Estimate = getattr(energy, f"{name}_area")(*formats, node_nm=node)
         return f"{node:g} nm", {"energy": joule, "area": area}
@@ -219,7 +228,7 @@ def _link(rest: str, given: Given) -> tuple[str, Mapping[str, Estimate]]:
 def _wire(rest: str, given: Given) -> tuple[str, Mapping[str, Estimate]]:
     from hwmodels.energy import wire_delay, wire_energy, wire_leakage
 
-    node = given.node_nm or NODE_NM
+    node = given.node_nm
     how: dict[str, Any] = given.of("device") | ({"kind": rest} if rest else {})
     return f"{node:g} nm, per full transition", {
         "energy": wire_energy(node, **how, law=given.law),
@@ -233,7 +242,7 @@ def _router(rest: str, given: Given) -> tuple[str, Mapping[str, Estimate]]:
 
     if rest:
         raise SpecError(f"a router has no {rest!r}; write router alone")
-    node = given.node_nm or NODE_NM
+    node = given.node_nm
     return f"{node:g} nm", {"energy": router_energy(node, law=given.law)}
 
 

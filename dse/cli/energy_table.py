@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +38,7 @@ def predict_file(table: Path, out: Path | None) -> None:
         return
     with atomic_write(out) as part, part.open("w", newline="", encoding="utf-8") as file:
         _write(result, columns, file)
-    for line in _summary(result, out):
+    for line in _summary(result, columns, out):
         console().print(line, soft_wrap=True)
 
 
@@ -93,15 +92,18 @@ def _write(result: Mapping[str, Any], given: Mapping[str, Sequence[str]], file: 
 
 def _texts(values: Any) -> list[str]:
     """Write numbers with the six digits that CACTI has, and nothing where there is no number."""
-    return [cell if isinstance(cell, str) else "" if math.isnan(cell) else f"{cell:.6g}" for cell in values.tolist()]
+    return [cell if isinstance(cell, str) else "" if cell != cell else f"{cell:.6g}" for cell in values.tolist()]
 
 
 def _totals(per_bank: Sequence[str], banks: Sequence[str]) -> list[str]:
     """Multiply what stands in the table, so that whoever checks the product finds it."""
-    return [leak and f"{float(leak) * float(count):.9g}" for leak, count in zip(per_bank, banks, strict=True)]
+    return [leak and f"{float(leak) * float(count):.7g}" for leak, count in zip(per_bank, banks, strict=True)]
 
 
-def _summary(result: Mapping[str, Any], out: Path) -> list[str]:
+def _summary(result: Mapping[str, Any], given: Mapping[str, Any], out: Path) -> list[str]:
+    """Say how the rows came about, what the first bad one lacks, and what was taken for columns that are not there."""
+    from hwmodels.energy.sram_tables import DEFAULTS
+
     reasons = [(place, why) for place, why in enumerate(result["reason"]) if why]
     kinds = Counter(name.replace("_", " ") for name in result["quality"] if name)
     counts = [f"{count} {name}" for name, count in kinds.most_common()]
@@ -111,4 +113,8 @@ def _summary(result: Mapping[str, Any], out: Path) -> list[str]:
     if reasons:
         place, why = reasons[0]
         lines.append(f"row {place + 1} is not feasible: {why}" + (" (others: column reason)" if reasons[1:] else ""))
+    taken = [f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in DEFAULTS.items()
+             if value and name not in given]  # fmt: skip
+    if taken:
+        lines.append(f"not in the table, so taken: {', '.join(taken)}")
     return lines

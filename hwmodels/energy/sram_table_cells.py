@@ -48,8 +48,10 @@ def numbers_of(column: Sequence[Any], name: str, refused: dict[int, str]) -> Flo
         >>> refused = {}
         >>> numbers_of(["8", "eight", ""], "width_bytes", refused).tolist()
         [8.0, nan, nan]
-        >>> print(*refused.values(), sep="; ")
-        width_bytes is 'eight', which is no number; width_bytes is empty, give a number
+        >>> for why in refused.values():
+        ...     print(why)
+        width_bytes is 'eight', which is no number
+        width_bytes is empty; give a number
     """
     try:
         return np.asarray(column, dtype=np.float64)
@@ -61,7 +63,7 @@ def numbers_of(column: Sequence[Any], name: str, refused: dict[int, str]) -> Flo
             numbers[place] = float(cell)
         except (TypeError, ValueError):
             empty = cell is None or not str(cell).strip()
-            why = "empty, give a number" if empty else f"{cell!r}, which is no number"
+            why = "empty; give a number" if empty else f"{cell!r}, which is no number"
             refused.setdefault(place, f"{name} is {why}")
     return numbers
 

@@ -1,51 +1,44 @@
-"""A batch with bad points in it: the good ones are evaluated together, the bad ones are told one by one."""
+"""A batch with bad points in it: which they are, and what is wrong with each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable
 
 from workloads.errors import SpecError
 
-__all__ = ["good_parts"]
+__all__ = ["bad_points"]
 
-Found = TypeVar("Found")
+SINGLY = 8
+"""Points from which on a bad part is not halved any more: with many bad points, smaller parts are bad, too."""
 
 
-def good_parts(
-    evaluate: Callable[[slice], Found], count: int, refuse: Callable[[int, str], object]
-) -> Iterator[tuple[slice, Found]]:
-    """Evaluate a batch in the largest parts that no bad point spoils: halves, halves of halves, and so on.
+def bad_points(check: Callable[[slice], object], count: int) -> dict[int, str]:
+    """Find the bad points of a batch by halving the parts that are refused.
 
     Args:
-        evaluate: Gives what is found for some points, or raises `SpecError` if one of them is bad.
+        check: Raises `SpecError` if one of some points is bad.
         count: Points.
-        refuse: Is told each bad point and what was said about it alone.
 
-    Yields:
-        Parts without bad points, in order, with what was found for them.
+    Returns:
+        The place of every bad point to what was said about it alone.
 
     Example:
-        >>> def roots(which):
-        ...     points = [4, -1, 9, 16][which]
-        ...     if min(points) < 0:
-        ...         raise SpecError(f"{min(points)} is negative")
-        ...     return [point**0.5 for point in points]
-        >>> [found for _, found in good_parts(roots, 4, lambda at, why: print(at, why))]
-        1 -1 is negative
-        [[2.0], [3.0, 4.0]]
+        >>> def check(which):
+        ...     if min([4, -1, 9, 16][which]) < 0:
+        ...         raise SpecError("a negative number")
+        >>> bad_points(check, 4)
+        {1: 'a negative number'}
     """
+    found: dict[int, str] = {}
     waiting = [(0, count)] if count else []
     while waiting:
         first, last = waiting.pop()
-        which = slice(first, last)
         try:
-            found = evaluate(which)
+            check(slice(first, last))
         except SpecError as error:
             if last - first == 1:
-                refuse(first, str(error))
+                found[first] = str(error)
             else:
-                middle = (first + last) // 2
-                waiting += [(middle, last), (first, middle)]
-            continue
-        yield which, found
+                step = (last - first + 1) // 2 if last - first > SINGLY else 1
+                waiting += [(start, min(start + step, last)) for start in range(first, last, step)]
+    return found

@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels.energy.sram import Macro, Quality, sram
+from hwmodels.energy.sram.checks import check_numbers
+from hwmodels.energy.sram.stored import NODES
+from hwmodels.energy.sram.temperature import leakage_factor
 from hwmodels.energy.sram_table_cells import Names, names_of, numbers_of, port_counts
-from hwmodels.energy.sram_table_parts import good_parts
+from hwmodels.energy.sram_table_parts import bad_points
 from workloads.errors import SpecError, nearest
 
 __all__ = ["BAND_COLUMNS", "DEFAULTS", "OUTPUT_COLUMNS", "REQUIRED", "Columns", "predict_table"]
@@ -75,7 +78,8 @@ class _Rows(NamedTuple):
     banks: NDArray[np.float64]
     kelvin: NDArray[np.float64]
 
-    def part(self, which: slice) -> _Rows:
+    def part(self, which: slice | NDArray[np.intp]) -> _Rows:
+        """Take some rows."""
         return _Rows._make(column[which] for column in self)
 
 
@@ -164,13 +168,32 @@ def _groups(rows: Columns, given: Sequence[str], count: int, refused: dict[int, 
 
 
 def _fill(outcome: dict[str, Any], names: Names, rows: _Rows, refused: dict[int, str]) -> None:
-    """Predict rows that share every name."""
+    """Predict rows that share every name; those that no memory can be are refused."""
 
-    def refuse(at: int, why: str) -> None:
-        refused[int(rows.place[at])] = why
+    def check(which: slice) -> None:
+        _, *numbers = rows.part(which)
+        check_numbers(numbers, names.law)
+        leakage_factor(names.device, NODES[0], numbers[-1])
 
-    for which, macro in good_parts(lambda some: _macro(names, rows.part(some)), len(rows.place), refuse):
-        _write(outcome, macro, rows.part(which))
+    bad = bad_points(check, len(rows.place))
+    rows = _without(rows, bad, refused)
+    if not len(rows.place):
+        return
+    try:
+        macro = _macro(names, rows)
+    except SpecError:
+        bad = bad_points(lambda which: _macro(names, rows.part(which)), len(rows.place))
+        rows = _without(rows, bad, refused)
+        if not len(rows.place):
+            return
+        macro = _macro(names, rows)
+    _write(outcome, macro, rows)
+
+
+def _without(rows: _Rows, bad: Mapping[int, str], refused: dict[int, str]) -> _Rows:
+    """Take bad rows out, and note what is wrong with them."""
+    refused.update({int(rows.place[at]): why for at, why in bad.items()})
+    return rows.part(np.setdiff1d(np.arange(len(rows.place)), list(bad))) if bad else rows
 
 
 def _macro(names: Names, rows: _Rows) -> Macro:
