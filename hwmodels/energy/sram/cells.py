@@ -10,7 +10,8 @@ Source: Muralimanohar, Balasubramonian, Jouppi, CACTI 6.0, HP Labs HPL-2009-85, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -83,6 +84,18 @@ class Cells:
         ]
 
 
+def grid_depths(first: int, last: int) -> list[int]:
+    """Give the depths of the table's grid: powers of two, and one and a half times those.
+
+    Example:
+        >>> grid_depths(32, 128)
+        [32, 48, 64, 96, 128]
+    """
+    powers = range(max(first.bit_length() - 2, 1), last.bit_length())
+    depths = [depth for power in powers for depth in (1 << power, 3 << (power - 1))]
+    return [depth for depth in depths if first <= depth <= last]
+
+
 def _key(slot: int | NDArray[np.intp], depth: Floats) -> Floats:
     return np.asarray(64.0 * slot + np.log2(depth))
 
@@ -98,11 +111,13 @@ def collect_cells(
         objective: What organisations are chosen for.
         banked: Wires between banks will be added: take all candidates that could be best then.
     """
-    edges, kept = [], []
+    edges: list[tuple[float, ...]] = []
+    kept: list[list[tuple[int, Floats]]] = []
     for widths in slots:
         sides = [(block, width) for block in found for width in widths]
-        shared = set.intersection(*[set(block.depths[width]) for block, width in sides])
-        depths = [depth for depth in sides[0][0].depths[sides[0][1]] if depth in shared]
+        first = max(block.depths[width][0] for block, width in sides)
+        last = min(block.depths[width][-1] for block, width in sides)
+        depths = grid_depths(first, last)
         edges.append(tuple(map(float, depths)))
         kept += [_candidates(sides, depths, at, objective, banked) for at in range(len(depths) - 1)]
     size = max(len(rows) for rows in kept)
@@ -116,49 +131,59 @@ def collect_cells(
             organisation[at, place] = which
             start[:, at, place] = ends[:, 0]
             slope[:, at, place] = ends[:, 1] - ends[:, 0]
-    bounds = [pair for depths in edges for pair in pairwise(depths)]
-    low, high = np.array(bounds).T
-    first = np.cumsum([0, *[len(depths) - 1 for depths in edges]])
+    low, high = np.array([pair for depths in edges for pair in pairwise(depths)]).T
+    begins = np.cumsum([0, *[len(depths) - 1 for depths in edges]])
     count = np.array([len(rows) for rows in kept])
-    return Cells(tuple(edges), low, high, first, count, step, start, slope, organisation)
+    return Cells(tuple(edges), low, high, begins, count, step, start, slope, organisation)
 
 
 def _candidates(
     sides: Sequence[tuple[Block, int]], depths: list[int], at: int, objective: Objective, banked: bool
 ) -> list[tuple[int, Floats]]:
-    """List the organisations that are near the best at a corner of an interval, with their values at all corners.
-
-    One that is missing at an end (its sub-arrays have too few rows, or it is far from the best there) is continued from
-    the interval beside.
-    """
-    reach = depths[max(at - 1, 0) : at + 3]
-    corners = [[block.points[width, depth] for depth in reach] for block, width in sides]
-    low = min(at, 1)
-    ends = [corner for side in corners for corner in side[low : low + 2]]
-    near = {which for corner in ends for which, (bits, _) in corner.items() if banked or bits & objective.bit}
-    rows = []
-    for which in sorted(near):
-        values = [_ends(side, which, reach, low) for side in corners]
-        if all(value is not None for value in values):
-            rows.append((which, np.array(values)))
+    """List the organisations that are near the best around an interval, with their values at its ends on every side."""
+    first = max(at - 3, 0)
+    reach = depths[first : at + 5]
+    corners = [[block.points.get((width, depth), {}) for depth in reach] for block, width in sides]
+    points = [point for side in corners for point in side]
+    near = {which for point in points for which, (bits, _) in point.items() if banked or bits & objective.bit}
+    rows = _reaching(near, corners, reach, at - first)
+    if not rows:
+        rows = _reaching({which for point in points for which in point}, corners, reach, at - first)
     return rows if banked else _undominated(rows, objective)
 
 
-def _ends(side: list[Point], which: int, depths: list[int], low: int) -> list[Floats] | None:
-    """Give an organisation's values at both ends of the interval that begins at `low`.
+def _reaching(wanted: set[int], corners: list[list[Point]], depths: list[int], low: int) -> list[tuple[int, Floats]]:
+    """Give those organisations that have values on every side, at both ends of the interval that begins at `low`."""
+    rows = []
+    for which in sorted(wanted):
+        sides = [
+            {depth: point[which][1] for depth, point in zip(depths, side, strict=True) if which in point}
+            for side in corners
+        ]
+        if all(len(known) > 1 for known in sides):
+            ends = np.array([[_value_at(known, depths[low + end]) for end in (0, 1)] for known in sides])
+            if np.all(ends > 0):  # a line may be continued below zero
+                rows.append((which, ends))
+    return rows
 
-    A missing end is continued from the interval beside; None where that is missing too.
+
+def _value_at(known: Mapping[int, Floats], depth: int) -> Floats:
+    """Give an organisation's values at a depth: the table's, or by those at the nearest depths that it has.
+
+    One is missing where its sub-arrays have too few rows, or where it is far from the best. With two on both sides: a
+    cubic in the logarithm of the depth; else a line.
     """
-    values = [corner[which][1] if which in corner else None for corner in side]
-    near, far = values[low], values[low + 1]
-    before = values[low - 1] if low else None
-    after = values[low + 2] if low + 2 < len(values) else None
-    gap = depths[low + 1] - depths[low]
-    if near is None and far is not None and after is not None:
-        near = far - (after - far) * (gap / (depths[low + 2] - depths[low + 1]))
-    if far is None and near is not None and before is not None:
-        far = near + (near - before) * (gap / (depths[low] - depths[low - 1]))
-    return None if near is None or far is None else [near, far]
+    if depth in known:
+        return known[depth]
+    below = [other for other in known if other < depth][-2:]
+    above = [other for other in known if other > depth][:2]
+    if len(below) == len(above) == 2:
+        near = [*below, *above]
+        at = [math.log2(other / depth) for other in near]
+        weights = [math.prod(-other / (mine - other) for other in at if other != mine) for mine in at]
+        return np.asarray(sum(weight * known[other] for weight, other in zip(weights, near, strict=True)))
+    low, high = (below[-1], above[0]) if below and above else (above or below)
+    return known[low] + (known[high] - known[low]) * ((depth - low) / (high - low))
 
 
 def _undominated(rows: list[tuple[int, Floats]], objective: Objective) -> list[tuple[int, Floats]]:

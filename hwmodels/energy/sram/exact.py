@@ -42,9 +42,9 @@ def row_numbers() -> Mapping[tuple[str, float, tuple[int, int, int], float, floa
 
 
 @cache
-def _by_kind() -> Mapping[tuple[str, float, tuple[int, int, int], int], tuple[NDArray[np.float64], NDArray[np.intp]]]:
+def _by_kind() -> Mapping[tuple[str, float, tuple[int, int, int], float], tuple[NDArray[np.float64], NDArray[np.intp]]]:
     """Size and width as one number, ascending, and the row, for the rows that share device, node, ports and banks."""
-    found: dict[tuple[str, float, tuple[int, int, int], int], list[tuple[float, int]]] = {}
+    found: dict[tuple[str, float, tuple[int, int, int], float], list[tuple[float, int]]] = {}
     for (device, node, ports, banks, size, width), number in row_numbers().items():
         found.setdefault((device, node, ports, banks), []).append((size * _WIDTHS + width, number))
     return {

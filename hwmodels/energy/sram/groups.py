@@ -127,7 +127,10 @@ def _bank(kind: Kind, width: Floats, depth: Floats) -> Looked:
     single = look_up(kind._replace(device=DEVICES[0], ports=PORTS[0]), width, depth)
     pair = kind.ports if kind.ports == PORTS[1] else PORTS[2]
     double = look_up(kind._replace(device=DEVICES[0], ports=pair), width, depth)
-    ratio = more_ports(np.ones_like(single.values), double.values / single.values, sum(kind.ports))
+    step = double.values / single.values
+    # two ports may take another shape: what grows by the port is the side of a square of the same area
+    step[:, [HEIGHT, WIDTH]] = np.sqrt(step[:, HEIGHT] * step[:, WIDTH])[:, None]
+    ratio = more_ports(np.ones_like(step), step, sum(kind.ports))
     if kind.ports[1] + kind.ports[2] and kind.ports != PORTS[1]:
         ratio[:, LEAKAGE] *= EXCLUSIVE_LEAKAGE
     return Looked(one.values * ratio, one.organisation)
@@ -183,7 +186,7 @@ def evaluate_one(
         SpecError: See `macro.sram`.
     """
     plain = COLDEST_K <= kelvin <= HOTTEST_K and device in DEVICES and law is None
-    number = row_numbers().get((device, node, ports, int(banks), size, width)) if plain and objective == "ed2" else None
+    number = row_numbers().get((device, node, ports, banks, size, width)) if plain and objective == "ed2" else None
     if number is not None:
         values, organisation = _printed_lists()[number]
         return _warmed(values, banks, device, node, kelvin), organisation, Quality.EXACT

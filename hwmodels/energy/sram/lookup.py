@@ -29,7 +29,7 @@ from hwmodels.energy.sram.cells import (
 from hwmodels.energy.sram.routing import route
 from hwmodels.energy.sram.stored import NODES, OBJECTIVES, QUANTITIES, Objective, block
 
-__all__ = ["LARGEST_BANK", "WIDEST", "Kind", "Looked", "look_up", "look_up_one"]
+__all__ = ["LARGEST_BANK", "WIDEST", "Between", "Kind", "Looked", "choose", "look_up", "look_up_one"]
 
 Floats = NDArray[np.float64]
 
@@ -145,10 +145,23 @@ def look_up(kind: Kind, width: Floats, depth: Floats) -> Looked:
 
 def _look_up(kind: Kind, pairs: bool, slot: NDArray[np.intp], width: Floats, depth: Floats, between: Between) -> Looked:
     cells = _cells(kind._replace(banks=min(kind.banks, 2)), pairs)
-    at = cells.intervals(slot, depth)
     if kind.banks > 1:
-        return _banked(kind, cells, at, width, depth, between)
-    best, share = _best(cells, at, depth, between, OBJECTIVES[kind.objective])
+        return _banked(kind, cells, cells.intervals(slot, depth), width, depth, between)
+    return choose(cells, slot, depth, between, OBJECTIVES[kind.objective])
+
+
+def choose(cells: Cells, slot: NDArray[np.intp], depth: Floats, between: Between, objective: Objective) -> Looked:
+    """Choose a candidate for every bank, and give its quantities.
+
+    Args:
+        cells: The candidates.
+        slot: Of each point in `cells`, shape (n_points,).
+        depth: Words of each, shape (n_points,).
+        between: Where the points lie between the sides of `cells`.
+        objective: What to choose for.
+    """
+    at = cells.intervals(slot, depth)
+    best, share = _best(cells, at, depth, between, objective)
     low, rise = cells.start[:, at, best], cells.slope[:, at, best]
     if len(low) > 1:
         low, rise = _mixed(low[:, :, None], rise[:, :, None], between)
