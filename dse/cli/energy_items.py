@@ -69,12 +69,14 @@ class Looked(NamedTuple):
         about: What holds for all figures.
         figures: By name.
         details: More of it, for JSON.
+        parted: Whether the parts of the figures belong into a table of them.
     """
 
     what: str
     about: str
     figures: Mapping[str, Estimate]
     details: Mapping[str, Any] = {}
+    parted: bool = False
 
     def estimates(self) -> Mapping[str, Estimate]:
         """Give its figures, for `hwmodels.energy.explain`."""
@@ -89,11 +91,13 @@ class Kind:
         example: How it is written.
         options: Those that move it.
         find: Gives figures and what holds for them from what follows the colon.
+        parted: Whether the parts of its figures belong into a table.
     """
 
     example: str
     options: tuple[str, ...]
     find: Callable[[str, Given], tuple[str, Mapping[str, Estimate]]] = field(repr=False)
+    parted: bool = False
 
 
 def is_figure(what: str) -> bool:
@@ -132,7 +136,7 @@ def look_up(what: str, given: Given) -> Looked:
         about, figures = kind_of(what).find(what.partition(":")[2].strip(), given)
     except SpecError as error:
         raise SpecError(f"{what}: {error}") from None
-    return Looked(what, about, figures)
+    return Looked(what, about, figures, parted=kind_of(what).parted)
 
 
 def _bytes(text: str, example: str) -> float:
@@ -210,10 +214,8 @@ def _dram(rest: str, given: Given) -> tuple[str, Mapping[str, Estimate]]:
     if not rest:
         raise SpecError(f"which technology? write it like {KINDS['dram'].example}")
     found = dram_energy(rest, **given.of("scope"), row_hit_rate=given.hits)
-    about = f"scope {found.scope}"
-    return f"{about}, {given.hits:g} row hits" if given.hits is not None else about, {"total": found.total} | {
-        f"  {name}": part for name, part in found.parts.items()
-    }
+    hits = f", {given.hits:g} row hits" if given.hits is not None else ""
+    return f"scope {found.scope}{hits}", found.estimates()
 
 
 def _link(rest: str, given: Given) -> tuple[str, Mapping[str, Estimate]]:
@@ -257,7 +259,7 @@ KINDS: Mapping[str, Kind] = {
     "add": Kind("add:fp32", ("node", "law"), _operation("add")),
     "dequantize": Kind("dequantize:int4:fp16", ("node", "law"), _operation("dequantize")),
     "requantize": Kind("requantize:int32:int8", ("node", "law"), _operation("requantize")),
-    "dram": Kind("dram:HBM3", ("hits", "scope"), _dram),
+    "dram": Kind("dram:HBM3", ("hits", "scope"), _dram, parted=True),
     "link": Kind("link:ucie-standard", ("hops",), _link),
     "wire": Kind("wire", ("node", "device", "law"), _wire),
     "router": Kind("router", ("node", "law"), _router),

@@ -38,9 +38,12 @@ def number(value: float, unit: str) -> str:
 def print_figures(found: Sequence[Looked]) -> None:
     """Print figures, those of one look-up below each other, with what holds for all of them under its name."""
     header = ["figure", "value", "low", "high", "origin"]
-    cells = [[_cells(name, one) for name, one in item.figures.items()] for item in found]
+    cells = [_rows(item) for item in found]
     widths = [max(map(len, column)) for column in zip(header, *(row for rows in cells for row in rows), strict=True)]
-    room = max(console().width - sum(widths) - 2 * len(widths), NARROWEST)
+    room = console().width - sum(widths) - 2 * len(widths)
+    if room < NARROWEST:  # --explain has the origins, too
+        room, header, cells = room + widths[-1] + 2, header[:-1], [[row[:-1] for row in rows] for rows in cells]
+    room = max(room, NARROWEST)
     lines: list[list[str]] = []
     for item, rows in zip(found, cells, strict=True):
         about = textwrap.wrap(item.about, room, initial_indent="  ", subsequent_indent="  ")
@@ -48,7 +51,16 @@ def print_figures(found: Sequence[Looked]) -> None:
         for place in range(max(len(beside), len(rows))):
             what = beside[place] if place < len(beside) else ""
             lines.append([what, *(rows[place] if place < len(rows) else [""] * len(header))])
-    print_table(["what", *header], lines, left=(0, 1, 5), cut=())
+    print_table(["what", *header], lines, left=(0, 1, len(header)) if "origin" in header else (0, 1), cut=())
+
+
+def _rows(item: Looked) -> list[list[str]]:
+    rows = []
+    for name, one in item.figures.items():
+        rows.append(_cells(name, one))
+        if item.parted:
+            rows += [_cells(f"  {part}", inside) for part, inside in one.parts.items()]
+    return rows
 
 
 def _cells(name: str, one: Estimate) -> list[str]:
@@ -75,7 +87,7 @@ def print_json(found: Sequence[Looked]) -> None:
     """Write figures with their traces as JSON."""
     items = [
         {"what": item.what, "about": item.about, **item.details,
-         "figures": {name.strip(): _record(one) for name, one in item.figures.items()}}
+         "figures": {name: _record(one) for name, one in item.figures.items()}}
         for item in found
     ]  # fmt: skip
     print(json.dumps({"items": items}, indent=1, allow_nan=False))
