@@ -45,6 +45,7 @@ from hwmodels.energy.noc_parts import neighbour_energy, pe_pitch, peer_distance,
 from hwmodels.energy.pricing import price
 from hwmodels.energy.processing import Arithmetic
 from hwmodels.energy.published import PublishedCheck, published_checks
+from hwmodels.energy.sram_published import PublishedSram, SramCalibration, published_srams, sram_calibration
 from hwmodels.energy.sram_tables import predict_table
 from hwmodels.energy.technology import (
     LAWS,
@@ -85,7 +86,9 @@ __all__ = [
     "PeakPower",
     "Phy",
     "PublishedCheck",
+    "PublishedSram",
     "PublishedWire",
+    "SramCalibration",
     "StackedDie",
     "VectorUnit",
     "add_area",
@@ -135,6 +138,7 @@ __all__ = [
     "price",
     "priced",
     "published_checks",
+    "published_srams",
     "published_wires",
     "reduction_energy",
     "relative_delay",
@@ -143,6 +147,7 @@ __all__ = [
     "requantize_energy",
     "router_energy",
     "scaling",
+    "sram_calibration",
     "stacked_dram_die",
     "supply_range",
     "voltage_at_clock",
