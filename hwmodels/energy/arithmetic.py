@@ -1,28 +1,29 @@
 """Energy and area of additions, multiplications and multiply-adds in any number format, at any node.
 
 `arithmetic_law` has the law and its published figures, `arithmetic_checks` its errors. Each result says whether it is a
-published figure ("anchor"), one interpolated between 45 and 7 nm, one derived by the law, or one scaled beyond. The
-figures are those of the two published sets; other sets differ by up to four times, see `deviations`.
+published figure ("anchor"), one interpolated between 45 and 7 nm, one derived by the law, or one scaled beyond. Values
+are those of the two published sets; other sets differ by up to four times (`arithmetic_deviations`), and so the bands
+hold circuits of any make unless `circuits="published"` asks for those of the two sets' own make.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from hwmodels.energy.arithmetic_formats import Number, NumberFormat, default_accumulator, number
-from hwmodels.energy.arithmetic_law import Measure, Operation
-from hwmodels.energy.arithmetic_nodes import UNITS, operation_estimate
-from hwmodels.energy.combining import total
-from hwmodels.energy.estimate import Estimate, Origin
+from hwmodels.energy.arithmetic_formats import NumberFormat
+from hwmodels.energy.arithmetic_operations import add, mac, multiply
+from hwmodels.energy.arithmetic_published import Circuits, of_make
+from hwmodels.energy.estimate import Estimate
 from workloads.operator import Num
 
-__all__ = ["add_area", "add_energy", "mac_area", "mac_energy", "multiply_area", "multiply_energy", "summed"]
-
-_ORIGINS: tuple[Origin, ...] = ("interpolated", "derived", "scaled")
+__all__ = ["add_area", "add_energy", "mac_area", "mac_energy", "multiply_area", "multiply_energy"]
 
 
 def multiply_energy(
-    a: NumberFormat, b: NumberFormat | None = None, *, node_nm: Num, law: str | None = None
+    a: NumberFormat,
+    b: NumberFormat | None = None,
+    *,
+    node_nm: Num,
+    law: str | None = None,
+    circuits: Circuits = "any",
 ) -> Estimate:
     """Estimate the energy of a x b.
 
@@ -31,23 +32,36 @@ def multiply_energy(
         b: Of the second, which may be narrower or of the other kind; None: the same.
         node_nm: One node or shape (n_points,), 3 to 180 [nm].
         law: Of `LAWS["logic energy"]`, outside 45 to 7 nm; None: its first.
+        circuits: Whose band: "any" make of circuit, or "published": the make of Horowitz' and Jouppi's figures, for
+            comparing formats of one make. The value is the same.
 
     Returns:
         The energy [J].
 
     Raises:
-        SpecError: No such format, or a node out of range.
+        SpecError: No such format, law or `circuits`, or a node out of range.
 
     Example:
         >>> multiply_energy("int8", node_nm=45).value
         2e-13
         >>> multiply_energy("int8", "int4", node_nm=45).origin
         'derived'
+        >>> any_make = multiply_energy("int8", node_nm=45)
+        >>> own_make = multiply_energy("int8", node_nm=45, circuits="published")
+        >>> f"up to {any_make.high / any_make.value:.1f} and {own_make.high / own_make.value:.2f} times the value"
+        'up to 5.4 and 1.25 times the value'
     """
-    return multiply("energy", a, b, node_nm=node_nm, law=law)
+    return of_make(multiply("energy", a, b, node_nm=node_nm, law=law), "energy", circuits)
 
 
-def multiply_area(a: NumberFormat, b: NumberFormat | None = None, *, node_nm: Num, law: str | None = None) -> Estimate:
+def multiply_area(
+    a: NumberFormat,
+    b: NumberFormat | None = None,
+    *,
+    node_nm: Num,
+    law: str | None = None,
+    circuits: Circuits = "any",
+) -> Estimate:
     """Estimate the area of a multiplier [mm2].
 
     Published at 45 nm alone; elsewhere scaled. Arguments and errors: as `multiply_energy`, with the laws of
@@ -57,31 +71,33 @@ def multiply_area(a: NumberFormat, b: NumberFormat | None = None, *, node_nm: Nu
         >>> multiply_area("int8", node_nm=45).value
         0.000282
     """
-    return multiply("area", a, b, node_nm=node_nm, law=law)
+    return of_make(multiply("area", a, b, node_nm=node_nm, law=law), "area", circuits)
 
 
-def add_energy(format_: NumberFormat, *, node_nm: Num, law: str | None = None) -> Estimate:
+def add_energy(format_: NumberFormat, *, node_nm: Num, law: str | None = None, circuits: Circuits = "any") -> Estimate:
     """Estimate the energy of an addition.
 
     Args:
         format_: Of both operands: a name or a record, as in `multiply_energy`.
         node_nm: One node or shape (n_points,), 3 to 180 [nm].
         law: Of `LAWS["logic energy"]`, outside 45 to 7 nm; None: its first.
+        circuits: Whose band: "any" make of circuit, or "published": the make of Horowitz' and Jouppi's figures, for
+            comparing formats of one make. The value is the same.
 
     Returns:
         The energy [J].
 
     Raises:
-        SpecError: No such format, or a node out of range.
+        SpecError: No such format, law or `circuits`, or a node out of range.
 
     Example:
         >>> add_energy("fp32", node_nm=7).value
         3.8e-13
     """
-    return add("energy", format_, node_nm=node_nm, law=law)
+    return of_make(add("energy", format_, node_nm=node_nm, law=law), "energy", circuits)
 
 
-def add_area(format_: NumberFormat, *, node_nm: Num, law: str | None = None) -> Estimate:
+def add_area(format_: NumberFormat, *, node_nm: Num, law: str | None = None, circuits: Circuits = "any") -> Estimate:
     """Estimate the area of an adder [mm2].
 
     Published at 45 nm alone; elsewhere scaled. Arguments and errors: as `add_energy`.
@@ -90,7 +106,7 @@ def add_area(format_: NumberFormat, *, node_nm: Num, law: str | None = None) -> 
         >>> add_area("int32", node_nm=45).value
         0.000137
     """
-    return add("area", format_, node_nm=node_nm, law=law)
+    return of_make(add("area", format_, node_nm=node_nm, law=law), "area", circuits)
 
 
 def mac_energy(
@@ -100,6 +116,7 @@ def mac_energy(
     accumulator: NumberFormat | None = None,
     node_nm: Num,
     law: str | None = None,
+    circuits: Circuits = "any",
 ) -> Estimate:
     """Estimate the energy of a multiply-accumulate: a x b, added to a running sum.
 
@@ -110,12 +127,14 @@ def mac_energy(
             `default_accumulator`). `exact_accumulator` gives the narrowest integer for a dot product.
         node_nm: One node or shape (n_points,), 3 to 180 [nm].
         law: Of `LAWS["logic energy"]`, outside 45 to 7 nm; None: its first.
+        circuits: Whose band: "any" make of circuit, or "published": the make of Horowitz' and Jouppi's figures, for
+            comparing formats of one make. The value is the same.
 
     Returns:
         The energy [J], with the parts "multiply" and "add".
 
     Raises:
-        SpecError: No such format, or a node out of range.
+        SpecError: No such format, law or `circuits`, or a node out of range.
 
     Example:
         >>> mac_energy("int8", node_nm=7).value
@@ -123,7 +142,7 @@ def mac_energy(
         >>> list(mac_energy("fp16", "int4", node_nm=7).parts)
         ['multiply', 'add']
     """
-    return mac("energy", a, b, accumulator=accumulator, node_nm=node_nm, law=law)
+    return of_make(mac("energy", a, b, accumulator=accumulator, node_nm=node_nm, law=law), "energy", circuits)
 
 
 def mac_area(
@@ -133,6 +152,7 @@ def mac_area(
     accumulator: NumberFormat | None = None,
     node_nm: Num,
     law: str | None = None,
+    circuits: Circuits = "any",
 ) -> Estimate:
     """Estimate the area of a multiplier and an accumulating adder, without registers [mm2].
 
@@ -142,51 +162,4 @@ def mac_area(
         >>> round(mac_area("int8", node_nm=45).value * 1e6)
         419
     """
-    return mac("area", a, b, accumulator=accumulator, node_nm=node_nm, law=law)
-
-
-def multiply(measure: Measure, a: NumberFormat, b: NumberFormat | None, *, node_nm: Num, law: str | None) -> Estimate:
-    """Estimate energy or area of a multiplication."""
-    first = number(a)
-    second = first if b is None else number(b)
-    operation: Operation = "int mult" if first.kind == second.kind == "int" else "float mult"
-    return operation_estimate(measure, operation, first, second, node_nm=node_nm, law=law)
-
-
-def add(measure: Measure, format_: NumberFormat, *, node_nm: Num, law: str | None) -> Estimate:
-    """Estimate energy or area of an addition."""
-    form = number(format_)
-    operation: Operation = "int add" if form.kind == "int" else "float add"
-    return operation_estimate(measure, operation, form, form, node_nm=node_nm, law=law)
-
-
-def mac(
-    measure: Measure,
-    a: NumberFormat,
-    b: NumberFormat | None,
-    *,
-    accumulator: NumberFormat | None,
-    node_nm: Num,
-    law: str | None,
-) -> Estimate:
-    """Estimate energy or area of a multiply-accumulate."""
-    first = number(a)
-    second = first if b is None else number(b)
-    form: Number = default_accumulator(first, second) if accumulator is None else number(accumulator)
-    parts = {
-        "multiply": multiply(measure, first, second, node_nm=node_nm, law=law),
-        "add": add(measure, form, node_nm=node_nm, law=law),
-    }
-    return summed(measure, parts, f"{first.name} x {second.name}, added in {form.name}")
-
-
-def summed(measure: Measure, parts: dict[str, Estimate], formula: str) -> Estimate:
-    """Add operations up; the sum is as uncertain in kind as its least certain part, and never a published figure.
-
-    Example:
-        >>> one = add_energy("int8", node_nm=7)
-        >>> summed("energy", {"a": one, "b": one}, "two of them").origin
-        'derived'
-    """
-    origins = [part.origin if part.origin in _ORIGINS else "derived" for part in parts.values()]
-    return replace(total(parts, UNITS[measure], formula), origin=max([*origins, "derived"], key=_ORIGINS.index))
+    return of_make(mac("area", a, b, accumulator=accumulator, node_nm=node_nm, law=law), "area", circuits)

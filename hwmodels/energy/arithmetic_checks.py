@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import get_args
 
 import numpy as np
 
 from hwmodels.energy.arithmetic_formats import number
 from hwmodels.energy.arithmetic_law import Anchor, Measure, Operation, anchors, at_anchor_node
+from workloads.errors import SpecError, nearest
 
-__all__ = ["LeftOut", "leave_one_out", "width_error"]
+__all__ = ["LeftOut", "check_measure", "leave_one_out", "width_error"]
+
+
+def check_measure(measure: str) -> None:
+    """Refuse what nobody published of operations.
+
+    Raises:
+        SpecError: Neither "energy" nor "area".
+    """
+    if measure not in get_args(Measure):
+        raise SpecError(f"no measure {measure!r} of arithmetic; {nearest(str(measure), get_args(Measure))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +49,15 @@ def leave_one_out(measure: Measure = "energy") -> tuple[LeftOut, ...]:
     Args:
         measure: "energy" or "area".
 
+    Raises:
+        SpecError: Another measure.
+
     Example:
         >>> worst = max(leave_one_out("energy"), key=lambda each: abs(each.error))
         >>> abs(worst.error) < 0.5
         True
     """
+    check_measure(measure)
     found = []
     for anchor in anchors(measure):
         form = number(anchor.format)

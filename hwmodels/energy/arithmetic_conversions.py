@@ -11,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from hwmodels.cited import cited_rows
-from hwmodels.energy.arithmetic import add, multiply, summed
 from hwmodels.energy.arithmetic_formats import Number, NumberFormat, integer, number
 from hwmodels.energy.arithmetic_law import Measure
+from hwmodels.energy.arithmetic_operations import add, multiply, summed
+from hwmodels.energy.arithmetic_published import Circuits, of_make
 from hwmodels.energy.combining import product
 from hwmodels.energy.estimate import Estimate
 from workloads.errors import SpecError
@@ -36,6 +37,7 @@ def dequantize_energy(
     zero_point: bool = True,
     node_nm: Num,
     law: str | None = None,
+    circuits: Circuits = "any",
 ) -> Estimate:
     """Estimate the energy of turning one stored value into the format it is computed in.
 
@@ -50,6 +52,7 @@ def dequantize_energy(
         zero_point: Whether there is one to subtract (affine only).
         node_nm: One node or shape (n_points,), 3 to 180 [nm].
         law: Of `LAWS["logic energy"]`, outside 45 to 7 nm; None: its first.
+        circuits: Whose band, as in `mac_energy`: "any" make of circuit, or "published".
 
     Returns:
         The energy of one value [J].
@@ -66,7 +69,7 @@ def dequantize_energy(
         >>> list(dequantize_energy("int4", "fp16", node_nm=7).parts)
         ['zero point', 'scale']
     """
-    return _dequantize("energy", stored, to, entries, zero_point, node_nm, law)
+    return of_make(_dequantize("energy", stored, to, entries, zero_point, node_nm, law), "energy", circuits)
 
 
 def dequantize_area(
@@ -77,6 +80,7 @@ def dequantize_area(
     zero_point: bool = True,
     node_nm: Num,
     law: str | None = None,
+    circuits: Circuits = "any",
 ) -> Estimate:
     """Estimate the area of the logic that dequantizes one value at a time, without registers for a table [mm2].
 
@@ -86,7 +90,7 @@ def dequantize_area(
         >>> dequantize_area("int4", "fp16", node_nm=45).unit
         'mm2'
     """
-    return _dequantize("area", stored, to, entries, zero_point, node_nm, law)
+    return of_make(_dequantize("area", stored, to, entries, zero_point, node_nm, law), "area", circuits)
 
 
 def requantize_energy(
@@ -96,6 +100,7 @@ def requantize_energy(
     multiplier: NumberFormat = "int32",
     node_nm: Num,
     law: str | None = None,
+    circuits: Circuits = "any",
 ) -> Estimate:
     """Estimate the energy of turning a sum into the format of the next operator's input.
 
@@ -108,6 +113,7 @@ def requantize_energy(
         multiplier: Format of b, or a float.
         node_nm: One node or shape (n_points,), 3 to 180 [nm].
         law: Of `LAWS["logic energy"]`, outside 45 to 7 nm; None: its first.
+        circuits: Whose band, as in `mac_energy`: "any" make of circuit, or "published".
 
     Returns:
         The energy of one value [J], with the parts "multiply", "round", "shift", "clip".
@@ -122,7 +128,7 @@ def requantize_energy(
         >>> requantize_energy(node_nm=45).parts["multiply"].value
         3.1e-12
     """
-    return _requantize("energy", accumulator, to, multiplier, node_nm, law)
+    return of_make(_requantize("energy", accumulator, to, multiplier, node_nm, law), "energy", circuits)
 
 
 def requantize_area(
@@ -132,6 +138,7 @@ def requantize_area(
     multiplier: NumberFormat = "int32",
     node_nm: Num,
     law: str | None = None,
+    circuits: Circuits = "any",
 ) -> Estimate:
     """Estimate the area of the logic that requantizes one value at a time [mm2].
 
@@ -141,7 +148,7 @@ def requantize_area(
         >>> requantize_area(node_nm=45).parts["multiply"].value
         0.003495
     """
-    return _requantize("area", accumulator, to, multiplier, node_nm, law)
+    return of_make(_requantize("area", accumulator, to, multiplier, node_nm, law), "area", circuits)
 
 
 def _dequantize(
