@@ -8,6 +8,7 @@ import numpy as np
 
 from dse.cli import inputs
 from dse.cli.energy_items import KINDS, Given, Looked
+from dse.cli.energy_options import typed
 from dse.cli.energy_output import number
 from dse.cli.output import console, print_table
 from dse.numbers import si
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ACCELERATOR_OPTIONS", "bill_of", "look_up_device", "print_bill"]
 
-ACCELERATOR_OPTIONS = ("node", "device", "temperature", "dram", "clock-scale", "capacity", "bandwidth")
+ACCELERATOR_OPTIONS = ("node", "device", "temperature", "law", "dram", "clock-scale", "capacity", "bandwidth")
 """Options that move the bill of a spatial accelerator; a GPU or CPU has none."""
 
 
@@ -44,7 +45,8 @@ def look_up_device(name: str, given: Given) -> tuple[Looked, Bill | None]:
         raise SpecError(f"{error}; figures go by kind: {', '.join(kind.example for kind in KINDS.values())}") from None
     if not isinstance(device, hwmodels.Accelerator):
         return _levels(device), None
-    bill = bill_of(device, given)
+    with typed(name):
+        bill = bill_of(device, given)
     return Looked(name, f"{bill.node_nm:g} nm {bill.device}", bill.estimates(), _details(bill)), bill
 
 
@@ -61,7 +63,7 @@ def bill_of(device: Accelerator, given: Given) -> Bill:
     }
     if given.temperature is not None:
         turned["temperature_k"] = given.temperature
-    return price(device, **turned, **given.of("clock_scale"))
+    return price(device, **turned, **given.of("clock_scale", "law"))
 
 
 def _levels(device: RooflineDevice) -> Looked:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dse.cli.energy_options import typed
 from workloads.errors import SpecError, nearest
 
 if TYPE_CHECKING:
@@ -132,10 +133,8 @@ def look_up(what: str, given: Given) -> Looked:
         >>> found.about, round(found.figures["energy"].value * 1e12, 2)
         ('45 nm', 0.9)
     """
-    try:
+    with typed(what):
         about, figures = kind_of(what).find(what.partition(":")[2].strip(), given)
-    except SpecError as error:
-        raise SpecError(f"{what}: {error}") from None
     return Looked(what, about, figures, parted=kind_of(what).parted)
 
 

@@ -17,7 +17,7 @@ from workloads.operator import Num, is_batch
 __all__ = ["priced"]
 
 
-def priced(accelerator: Accelerator, bill: Bill | None = None) -> Accelerator:
+def priced(accelerator: Accelerator, bill: Bill | None = None, *, law: str | None = None) -> Accelerator:
     """Give an accelerator whose energies, leakage and turned knobs are those of its bill.
 
     Energies of the levels, of a MAC and the static power come from the models; the outermost level keeps its energy
@@ -26,10 +26,11 @@ def priced(accelerator: Accelerator, bill: Bill | None = None) -> Accelerator:
 
     Args:
         accelerator: What was priced.
-        bill: Its bill, of one design point; None: `price(accelerator)`.
+        bill: Its bill, of one design point; None: `price(accelerator, law=law)`.
+        law: Of the bill that is made here; a bill that is given has its own.
 
     Raises:
-        SpecError: The bill is of another accelerator or of a batch, or see `price`.
+        SpecError: The bill is of another accelerator or of a batch, a law beside a bill, or see `price`.
 
     Example:
         >>> import hwmodels
@@ -38,7 +39,9 @@ def priced(accelerator: Accelerator, bill: Bill | None = None) -> Accelerator:
         >>> slow.clock_hz, slow.static_w > 0, slow.mac_j < priced(gemmini).mac_j
         (500000000.0, True, True)
     """
-    bill = price(accelerator) if bill is None else bill
+    if bill is not None and law is not None:
+        raise SpecError(f"the bill of {bill.accelerator} is made already: give law={law!r} to the price that made it")
+    bill = price(accelerator, law=law) if bill is None else bill
     if bill.accelerator != accelerator.name:
         raise SpecError(f"the bill is of {bill.accelerator}, not of {accelerator.name}; price that one")
     numbers = {"clock": bill.clock_hz, "mac": bill.mac_j.value, "static": bill.static_w.value}

@@ -71,6 +71,7 @@ def build_buffer(
     device: str,
     temperature_k: Num = 350.0,
     organisation: Organisation | None = None,
+    law: str | None = None,
 ) -> Buffer:
     """Build one instance of a buffer level that has its stated capacity and bandwidth at a clock.
 
@@ -85,6 +86,7 @@ def build_buffer(
         device: Device class: "itrs-hp", "itrs-lstp", "itrs-lop".
         temperature_k: Junction temperature [K].
         organisation: What is known of how it is built.
+        law: Scaling law of memories outside CACTI's nodes.
 
     Raises:
         SpecError: Capacity below a row, or a bandwidth that no number of banks gives at the clock.
@@ -98,7 +100,7 @@ def build_buffer(
             f"{row * least:g} B; give more capacity, or less bandwidth"
         )
     ports = known.ports or ((1, 0, 0) if level.shared_port else (0, 1, 1))
-    build = partial(sram, node_nm=node_nm, device=device, ports=ports, temperature_k=temperature_k)
+    build = partial(sram, node_nm=node_nm, device=device, ports=ports, temperature_k=temperature_k, law=law)
 
     def of_banks(banks: Num) -> Macro:
         """Build so many banks in one macro, or each as a macro of its own where the number of them is stated."""

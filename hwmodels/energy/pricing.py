@@ -39,6 +39,7 @@ class _Site:
     node_nm: Num
     device: str
     temperature_k: Num
+    law: str | None
     clocked: Clocking
     low_power: Estimate | None
     capacity: Scales
@@ -58,6 +59,7 @@ def price(
     arithmetic: Arithmetic | None = None,
     vector_units: Sequence[VectorUnit] = (),
     organisations: Mapping[str, Organisation] | None = None,
+    law: str | None = None,
 ) -> Bill:
     """Price an accelerator: area, leakage, and energy per event of every component.
 
@@ -77,9 +79,12 @@ def price(
         arithmetic: Formats of the MACs; None: integers as wide as the accelerator says.
         vector_units: Units beside the array.
         organisations: How levels are built, by name, instead of what the accelerator says.
+        law: Of "sram energy" in `LAWS`: carries memories to nodes outside CACTI's 22 to 90 nm. Logic and wires follow
+            the first of their own laws.
 
     Raises:
-        SpecError: No node, a level that is not there, a knob without a price, or a clock or bandwidth out of reach.
+        SpecError: No node, a node that the memories do not reach without a law, a level that is not there, a knob
+            without a price, or a clock or bandwidth out of reach.
 
     Example:
         >>> import hwmodels
@@ -89,7 +94,7 @@ def price(
         >>> 0.1 < bill.area_mm2.value < 10
         True
     """
-    site = _site(accelerator, node_nm, device, temperature_k, clock_scale, capacity or {}, bandwidth or {}, dram)
+    site = _site(accelerator, node_nm, device, temperature_k, law, clock_scale, capacity or {}, bandwidth or {}, dram)
     built = {**accelerator.organisations, **(organisations or {})}
     _check_names(accelerator, "organisations", built)
     cores = _cores(site, arithmetic or _integers(accelerator))
@@ -128,8 +133,8 @@ def price(
 
 
 def _site(
-    accelerator: Accelerator, node_nm: Num | None, device: str | None, temperature_k: Num, clock_scale: Num,
-    capacity: Scales, bandwidth: Scales, dram: str | None,
+    accelerator: Accelerator, node_nm: Num | None, device: str | None, temperature_k: Num, law: str | None,
+    clock_scale: Num, capacity: Scales, bandwidth: Scales, dram: str | None,
 ) -> _Site:  # fmt: skip
     """Find node and device class, and check the knobs."""
     for what, scales in (("capacity", capacity), ("bandwidth", bandwidth)):
@@ -145,8 +150,9 @@ def _site(
         node_nm=node,
         device=chosen,
         temperature_k=temperature_k,
+        law=law,
         clocked=clocking(node, clock_scale),
-        low_power=_low_power(chosen, node, temperature_k),
+        low_power=_low_power(chosen, node, temperature_k, law),
         capacity=capacity,
         bandwidth=bandwidth,
     )
@@ -184,11 +190,11 @@ def _node_of(accelerator: Accelerator) -> float:
     return float(found[1])
 
 
-def _low_power(device: str, node_nm: Num, temperature_k: Num) -> Estimate | None:
+def _low_power(device: str, node_nm: Num, temperature_k: Num, law: str | None) -> Estimate | None:
     """Give the leakage of a device class over that of itrs-hp, as of an SRAM; None: that is the class."""
     if device == "itrs-hp":
         return None
-    leaks = [sram(32768.0, 8.0, node_nm=node_nm, device=name, temperature_k=temperature_k).leakage_w
+    leaks = [sram(32768.0, 8.0, node_nm=node_nm, device=name, temperature_k=temperature_k, law=law).leakage_w
              for name in (device, "itrs-hp")]  # fmt: skip
     ratio = leaks[0] / leaks[1]
     return Estimate(
@@ -223,6 +229,7 @@ def _cores(site: _Site, arithmetic: Arithmetic) -> list[Component]:
             clocked=site.clocked,
             device=site.device,
             temperature_k=site.temperature_k,
+            law=site.law,
         )
         parts.append(registers)
     return parts
@@ -243,6 +250,7 @@ def _buffer(site: _Site, level: BufferLevel, organisation: Organisation | None) 
         device=site.device,
         temperature_k=site.temperature_k,
         organisation=organisation,
+        law=site.law,
     )
 
 

@@ -84,7 +84,7 @@ def mac_units(
 
 
 def pipeline_registers(
-    count: int, bits: int, *, node_nm: Num, clocked: Clocking, device: str, temperature_k: Num
+    count: int, bits: int, *, node_nm: Num, clocked: Clocking, device: str, temperature_k: Num, law: str | None = None
 ) -> Component:
     """Price the registers that pass operands and sums from PE to PE: written and read in every MAC.
 
@@ -95,9 +95,11 @@ def pipeline_registers(
         clocked: What the clock does to energy and leakage.
         device: Device class.
         temperature_k: Junction temperature [K].
+        law: Scaling law of memories outside CACTI's nodes.
     """
-    size = bits / 8
-    found = sram(size, size, node_nm=node_nm, device=device, ports=(0, 1, 1), temperature_k=temperature_k).estimates()
+    size, ports = bits / 8, (0, 1, 1)
+    macro = sram(size, size, node_nm=node_nm, device=device, ports=ports, temperature_k=temperature_k, law=law)
+    found = macro.estimates()
     access = total({"read": found["read_j"], "write": found["write_j"]}, "J", f"{bits} bit written and read")
     return Component(
         name="pipeline registers",

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from hwmodels.energy.sram_tables import BAND_COLUMNS, OUTPUT_COLUMNS
+from tests.close import close
 from tests.dse.cli_runs import Run, files_below
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -75,7 +76,7 @@ def test_rows_that_cacti_printed_come_back_digit_for_digit(dse_run: Run, tmp_pat
         elif known:  # the organisation chosen for another objective, from a table of five digits
             assert [mine[name] for name in ORGANISATION] == [theirs[name] for name in ORGANISATION]
             for name in ("read_pj", "write_pj", "leak_mw_total", "area_mm2", "access_ns", "cycle_ns"):
-                assert float(mine[name]) == pytest.approx(float(theirs[name]), rel=2e-5)
+                assert float(mine[name]) == close(float(theirs[name]), rel=2e-5)
         else:  # other wires, error correction: settings that we do not model
             assert "no objective" in mine["reason"]
 
@@ -100,9 +101,7 @@ def test_a_result_read_again_gives_itself(dse_run: Run, tmp_path: Path) -> None:
 def test_leakage_of_all_banks_is_that_of_one_times_the_banks(dse_run: Run, tmp_path: Path) -> None:
     done = dse_run("energy", "--table", table(tmp_path, "size_bytes,width_bytes,banks\n500000,8,4\n32768,8,1\n"))
     for row in rows_of(done.out):
-        assert float(row["leak_mw_total"]) == pytest.approx(
-            float(row["leak_mw_per_bank"]) * int(row["banks"]), rel=1e-6
-        )
+        assert float(row["leak_mw_total"]) == close(float(row["leak_mw_per_bank"]) * int(row["banks"]), rel=1e-6)
 
 
 def test_values_lie_in_their_bands(dse_run: Run, tmp_path: Path) -> None:
@@ -334,8 +333,8 @@ def test_a_bill_adds_up_and_names_what_it_leaves_out(dse_run: Run) -> None:
     assert "not counted: clock network" in done.out
     assert all(len(line) <= 80 for line in done.out.splitlines() if not line.startswith("not counted"))
     (item,) = json.loads(dse_run("energy", "eyeriss", "--json").out)["items"]
-    assert math.fsum(part["area_mm2"] for part in item["components"]) == pytest.approx(item["figures"]["area"]["value"])
-    assert math.fsum(part["area_share"] for part in item["components"]) == pytest.approx(1.0)
+    assert math.fsum(part["area_mm2"] for part in item["components"]) == close(item["figures"]["area"]["value"])
+    assert math.fsum(part["area_share"] for part in item["components"]) == close(1.0)
 
 
 def test_knobs_of_a_device_have_a_price(dse_run: Run) -> None:
@@ -385,3 +384,18 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> No
     (code,) = re.findall(r"```python\n(.*?)```", section(), re.DOTALL)
     exec(compile("import numpy as np\n" + code, "README.md", "exec"), {})
     assert "Jouppi" in capsys.readouterr().out
+
+
+def test_a_law_carries_a_device_to_other_nodes_and_refusals_name_options_not_arguments(dse_run: Run) -> None:
+    refused = dse_run("energy", "eyeriss", "--node", "14")
+    assert refused.code == 2
+    assert "--node is 14" in refused.err
+    assert "--law bitcell-wire" in refused.err
+    assert "node_nm" not in refused.err
+    assert "law=" not in refused.err
+    done = dse_run("energy", "eyeriss", "--node", "14", "--law", "bitcell-wire", "--json")
+    assert done.code == 0
+    (item,) = json.loads(done.out)["items"]
+    assert item["node_nm"] == 14
+    assert "nearest: cacti" in dse_run("energy", "eyeriss", "--node", "14", "--law", "catti").err
+    assert "--hits = 3" in dse_run("energy", "dram:HBM3", "--hits", "3").err

@@ -19,6 +19,7 @@ from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.network import array_network
 from hwmodels.energy.processing import Arithmetic, mac_units, passing_bits, pipeline_registers
 from hwmodels.energy.vector import FUNCTIONS, VectorUnit, vector_component
+from tests.close import close
 from workloads.errors import SpecError
 
 NOMINAL = clocking(45)
@@ -44,16 +45,16 @@ def test_more_dram_bandwidth_never_takes_less_area(technology: str) -> None:
     areas = np.asarray(batch.area_mm2.value)
     assert np.all(np.diff(areas) >= 0)
     assert areas[1] == areas[0]
-    assert areas[2] == pytest.approx(2 * areas[1])
-    assert areas[4] == pytest.approx(8 * areas[1])
+    assert areas[2] == close(2 * areas[1])
+    assert areas[4] == close(8 * areas[1])
     for row, rate in enumerate(rates):
-        assert dram_phy(technology, float(rate), node_nm=16).area_mm2.value == pytest.approx(areas[row])
+        assert dram_phy(technology, float(rate), node_nm=16).area_mm2.value == close(areas[row])
 
 
 def test_a_published_interface_at_its_node_is_the_sum_of_its_parts() -> None:
     # LLMCompass: PHY 10.45 mm2, controller 552.743 M transistors at 91.2 M/mm2
     part = dram_phy("HBM2E", 460.8e9, node_nm=7)
-    assert part.area_mm2.value == pytest.approx(10.45 + 552.743 / 91.2)
+    assert part.area_mm2.value == close(10.45 + 552.743 / 91.2)
     assert part.area_mm2.parts["PHY"].origin == "anchor"
     borrowed = dram_phy("LPDDR4", 17e9, node_nm=7).area_mm2.parts["PHY"]
     assert borrowed.origin == "assumption"
@@ -72,19 +73,19 @@ def test_an_interface_without_a_price_and_no_bandwidth_are_refused() -> None:
 def test_leakage_of_logic_lies_between_the_published_units() -> None:
     square = exact(2.0, "mm2", "given", "the caller")
     leaks = logic_leakage(square, node_nm=40)
-    assert leaks.value == pytest.approx(2 * 8.0e-3)
-    assert leaks.low == pytest.approx(2 * 1.236e-3)
-    assert leaks.high == pytest.approx(2 * 11.35e-3)
+    assert leaks.value == close(2 * 8.0e-3)
+    assert leaks.low == close(2 * 1.236e-3)
+    assert leaks.high == close(2 * 11.35e-3)
     halved = logic_leakage(square, node_nm=40, low_power=exact(0.5, "", "half", "the caller"))
-    assert halved.value == pytest.approx(leaks.value / 2)
+    assert halved.value == close(leaks.value / 2)
     assert np.shape(logic_leakage(square, node_nm=np.array([40.0, 7.0])).value) == (2,)
 
 
 def test_macs_cost_what_their_arithmetic_costs_times_their_count() -> None:
     small, large = (mac_units(count, INT8, node_nm=45, clocked=NOMINAL) for count in (1, 256))
-    assert large.area_mm2.value == pytest.approx(256 * small.area_mm2.value)
-    assert large.static_w.value == pytest.approx(256 * small.static_w.value)
-    assert large.energy_j["mac"].value == small.energy_j["mac"].value == pytest.approx(0.3e-12)  # Horowitz, ISSCC 2014
+    assert large.area_mm2.value == close(256 * small.area_mm2.value)
+    assert large.static_w.value == close(256 * small.static_w.value)
+    assert large.energy_j["mac"].value == small.energy_j["mac"].value == close(0.3e-12)  # Horowitz, ISSCC 2014
     wide = mac_units(1, Arithmetic(operand="fp32", accumulator="fp32"), node_nm=45, clocked=NOMINAL)
     assert wide.area_mm2.value > 10 * small.area_mm2.value
 
@@ -107,7 +108,7 @@ def test_a_vector_unit_shares_its_units_between_functions() -> None:
     alone, shared = (vector_component(unit, node_nm=45, clocked=NOMINAL)
                      for unit in (VectorUnit(lanes=16, functions=("gelu",)), both))  # fmt: skip
     assert alone.area_mm2.value < shared.area_mm2.value
-    assert alone.energy_j["gelu"].value == pytest.approx(shared.energy_j["gelu"].value)
+    assert alone.energy_j["gelu"].value == close(shared.energy_j["gelu"].value)
 
 
 FORMATS = st.sampled_from(["int8", "int32", "fp16", "fp32"])
@@ -145,10 +146,10 @@ def test_wires_reach_from_the_buffer_to_the_level_that_keeps_the_role() -> None:
     assert buses.hops is None
     # GLB: 14 + 12 PEs of 1 mm for both of its roles, 16 bit, a quarter of a full transition a bit
     per_bit = buses.delivery["GLB"].value / (16 * 26)
-    assert per_bit == pytest.approx(249.489e-15 / 4, rel=1e-3)
-    assert buses.delivery["DRAM"].value == pytest.approx(buses.delivery["GLB"].value / 3)  # one of three roles
+    assert per_bit == close(249.489e-15 / 4, rel=1e-3)
+    assert buses.delivery["DRAM"].value == close(buses.delivery["GLB"].value / 3)  # one of three roles
     larger = array_network(eyeriss, [4.0] * 6, node_nm=45, clocked=NOMINAL)
-    assert larger.delivery["GLB"].value == pytest.approx(2 * buses.delivery["GLB"].value)
+    assert larger.delivery["GLB"].value == close(2 * buses.delivery["GLB"].value)
     assert buses.component is not None
     assert buses.component.area_mm2.value == 0 < buses.component.area_mm2.high
 

@@ -33,6 +33,7 @@ from hwmodels.energy.arithmetic_law import Measure, anchors
 from hwmodels.energy.arithmetic_published import arithmetic_deviations, arithmetic_tables, circuit_spread
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.technology import scaling
+from tests.close import close
 from workloads.errors import SpecError
 from workloads.formats import FORMATS
 
@@ -86,13 +87,13 @@ def test_bfloat16_is_published_at_7_nm_alone() -> None:
 
 
 def test_multiply_accumulates_are_sums_of_published_operations() -> None:
-    assert value(mac_energy("int8", node_nm=45)) == pytest.approx(0.3e-12)
-    assert value(mac_energy("int8", node_nm=7)) == pytest.approx(0.1e-12)
-    assert value(mac_energy("bf16", node_nm=7)) == pytest.approx((0.21 + 0.38) * 1e-12)
-    assert value(mac_energy("fp16", accumulator="fp16", node_nm=45)) == pytest.approx(1.5e-12)
-    assert value(mac_energy("fp32", node_nm=45)) == pytest.approx(4.6e-12)
-    assert value(mac_area("int8", node_nm=45)) == pytest.approx(419e-6)
-    assert value(mac_area("fp32", node_nm=45)) == pytest.approx(11884e-6)
+    assert value(mac_energy("int8", node_nm=45)) == close(0.3e-12)
+    assert value(mac_energy("int8", node_nm=7)) == close(0.1e-12)
+    assert value(mac_energy("bf16", node_nm=7)) == close((0.21 + 0.38) * 1e-12)
+    assert value(mac_energy("fp16", accumulator="fp16", node_nm=45)) == close(1.5e-12)
+    assert value(mac_energy("fp32", node_nm=45)) == close(4.6e-12)
+    assert value(mac_area("int8", node_nm=45)) == close(419e-6)
+    assert value(mac_area("fp32", node_nm=45)) == close(11884e-6)
     mac = mac_energy("int8", node_nm=7)
     assert mac.origin == "derived"  # a sum of two anchors is not one
     assert {name: part.origin for name, part in mac.parts.items()} == {"multiply": "anchor", "add": "anchor"}
@@ -102,10 +103,10 @@ def test_multiply_accumulates_are_sums_of_published_operations() -> None:
 def test_each_operation_falls_from_45_to_7_nm_by_its_own_published_ratio(operation: str, form: str) -> None:
     old, new = PUBLISHED_PJ[operation, form]
     ratio = value(ENERGIES[operation](form, node_nm=45)) / value(ENERGIES[operation](form, node_nm=7))
-    assert ratio == pytest.approx(old / new)
+    assert ratio == close(old / new)
     assert 2.0 < ratio < 4.3  # where the general law says 10.7
     middle = ENERGIES[operation](form, node_nm=float(np.sqrt(45 * 7)))
-    assert value(middle) == pytest.approx(float(np.sqrt(old * new)) * 1e-12)
+    assert value(middle) == close(float(np.sqrt(old * new)) * 1e-12)
     assert middle.origin == "interpolated"
 
 
@@ -114,7 +115,7 @@ def test_outside_45_to_7_nm_a_named_law_takes_over_and_is_shown(operation: str, 
     for node, near in ((180, 45), (65, 45), (5, 7), (3, 7)):
         estimate = ENERGIES[operation](form, node_nm=node)
         factor = scaling("logic energy", near, node)
-        assert value(estimate) == pytest.approx(value(ENERGIES[operation](form, node_nm=near)) * value(factor))
+        assert value(estimate) == close(value(ENERGIES[operation](form, node_nm=near)) * value(factor))
         assert estimate.origin == "scaled"
         assert "stillmaker-hp" in explain(estimate)
     other = ENERGIES[operation](form, node_nm=5, law="foundry")
@@ -167,10 +168,10 @@ def test_whole_macros_and_other_sets_are_compared_with_but_never_fitted_to() -> 
     deviations = {each.what: each for each in arithmetic_deviations()}
     assert not fitted & {each.source for each in deviations.values()}
     # The spread of published sets: Aladdin's 40 nm multiplier takes four times Horowitz' 45 nm one.
-    assert deviations["mult int32, 40 nm"].ratio == pytest.approx(2.96 / 12.68, rel=0.02)
-    assert deviations["add int32, 40 nm"].ratio == pytest.approx(0.0927 / 0.21, rel=0.02)
+    assert deviations["mult int32, 40 nm"].ratio == close(2.96 / 12.68, rel=0.02)
+    assert deviations["add int32, 40 nm"].ratio == close(0.0927 / 0.21, rel=0.02)
     # An example file says 0.084 pJ where the paper that it cites prints 0.21 + 0.38.
-    assert deviations["mac bf16 in fp32, 7 nm"].ratio == pytest.approx(0.59 / 0.084, rel=0.01)
+    assert deviations["mac bf16 in fp32, 7 nm"].ratio == close(0.59 / 0.084, rel=0.01)
     assert deviations["mac bf16 in fp32, 7 nm"].scope == "defect"
     ratios = [each.ratio for each in deviations.values() if each.scope != "defect"]
     assert 0.2 < min(ratios) < max(ratios) < 2.0
@@ -241,7 +242,7 @@ def test_integer_energy_and_area_grow_with_each_operand_and_do_not_care_for_thei
             operation(integer(wide), integer(b), node_nm=node)
         ) * (1 + 1e-12)
         one, other = (operation(integer(x), integer(y), node_nm=node) for x, y in ((a, b), (b, a)))
-        assert value(one) == pytest.approx(value(other), rel=1e-12)
+        assert value(one) == close(value(other), rel=1e-12)
     for add in (add_energy, add_area):
         assert value(add(integer(narrow), node_nm=node)) <= value(add(integer(wide), node_nm=node)) * (1 + 1e-12)
 
@@ -262,7 +263,7 @@ def test_floating_energy_and_area_grow_with_exponent_and_mantissa(
                 1 + 1e-9
             )
             forth, back = operation(narrow, other, node_nm=node), operation(other, narrow, node_nm=node)
-            assert value(forth) == pytest.approx(value(back), rel=1e-12)
+            assert value(forth) == close(value(back), rel=1e-12)
         for add in (add_energy, add_area):
             assert value(add(narrow, node_nm=node)) <= value(add(wide, node_nm=node)) * (1 + 1e-9)
 
@@ -297,7 +298,7 @@ def test_a_batch_equals_its_rows(points: list[tuple[int, float]], operation: Ope
     for place, (width, node) in enumerate(points):
         row = operation(integer(width), "fp16", node_nm=node)
         for field in ("value", "low", "high"):
-            assert getattr(batch, field)[place] == pytest.approx(getattr(row, field), rel=1e-9)
+            assert getattr(batch, field)[place] == close(getattr(row, field), rel=1e-9)
 
 
 def test_published_figures_inside_a_batch_stay_published() -> None:
@@ -320,8 +321,8 @@ def test_narrow_and_mixed_formats_are_ordered_as_their_circuits() -> None:
         weight_only = value(multiply_energy("fp16", "int4", node_nm=node))
         assert value(multiply_energy("int4", node_nm=node)) < weight_only < value(multiply_energy("fp16", node_nm=node))
     # A product's bits: int4 x int4 is a quarter of int8 x int8, int8 x int4 a half.
-    assert value(multiply_energy("int4", node_nm=7)) == pytest.approx(0.07e-12 / 4)
-    assert value(multiply_energy("int8", "int4", node_nm=7)) == pytest.approx(0.07e-12 / 2)
+    assert value(multiply_energy("int4", node_nm=7)) == close(0.07e-12 / 4)
+    assert value(multiply_energy("int8", "int4", node_nm=7)) == close(0.07e-12 / 2)
 
 
 @pytest.mark.parametrize("form", [entry.name for entry in FORMATS if entry.kind != "other"])
@@ -335,7 +336,7 @@ def test_names_and_records_of_a_format_mean_the_same() -> None:
     for name, record in (("int5", integer(5)), ("uint5", integer(5)), ("e3m2", floating(3, 2)),
                          ("fp6_e3m2", floating(3, 2)), ("fp8_e4m3", floating(4, 3)), ("bf16", floating(8, 7)),
                          ("fp16", floating(5, 10)), ("tf32", floating(8, 10)), ("fp64", floating(11, 52))):  # fmt: skip
-        assert value(mac_energy(name, node_nm=16)) == pytest.approx(value(mac_energy(record, node_nm=16)))
+        assert value(mac_energy(name, node_nm=16)) == close(value(mac_energy(record, node_nm=16)))
 
 
 def test_the_accumulator_is_what_is_named_or_usual() -> None:
@@ -360,7 +361,7 @@ def test_requantization_is_a_multiplication_a_rounding_a_shift_and_a_clip() -> N
     ):  # fmt: skip
         estimate = requantize(node_nm=45)
         assert list(estimate.parts) == ["multiply", "round", "shift", "clip"]
-        assert value(estimate) == pytest.approx(sum(float(part.value) for part in estimate.parts.values()))
+        assert value(estimate) == close(sum(float(part.value) for part in estimate.parts.values()))
         assert value(estimate.parts["multiply"]) == value(multiply("int32", node_nm=45))
         assert value(estimate.parts["round"]) == value(add("int32", node_nm=45))
         assert float(estimate.parts["clip"].value) < 2 * value(add("int32", node_nm=45))
@@ -372,9 +373,9 @@ def test_requantization_is_a_multiplication_a_rounding_a_shift_and_a_clip() -> N
 def test_a_codebook_costs_a_multiplexer_per_entry_and_bit() -> None:
     for dequantize in (dequantize_energy, dequantize_area):
         small, large = (value(dequantize("int8", entries=entries, node_nm=7)) for entries in (16, 256))
-        assert large / small == pytest.approx(255 / 15)
+        assert large / small == close(255 / 15)
         wide = value(dequantize("int8", "fp32", entries=16, node_nm=7))
-        assert wide / small == pytest.approx(32 / 16)
+        assert wide / small == close(32 / 16)
         batch = dequantize("int8", entries=np.array([16, 256]), node_nm=7)
         np.testing.assert_allclose(np.asarray(batch.value), [small, large])
     # A look-up of 16 entries takes less than a product of its result; Aladdin reads a register bit for 9 fJ at 40 nm.

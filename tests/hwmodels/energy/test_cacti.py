@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from hwmodels.cited import cited_rows
 from hwmodels.energy.cacti import OBJECTIVES, Report, Settings, cacti_cache, input_text, read_output, run, run_settings
+from tests.close import close
 from workloads.errors import DseError, MeasureError, SpecError, StoreError
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "cacti"
@@ -31,22 +32,22 @@ ROWS = list(csv.DictReader((GOLDEN / "cacti_sram_rows.csv").read_text(encoding="
 def test_the_file_and_the_report_of_one_run_agree() -> None:
     table, printed = read_output(FIXTURES / "ram_45nm.out"), read_output(FIXTURES / "ram_45nm.txt")
     for name in ("node_nm", "size_bytes", "banks", "associativity", "read_j", "write_j", "access_s", "cycle_s"):
-        assert getattr(table, name) == pytest.approx(getattr(printed, name), rel=1e-5), name
-    assert table.bank_leakage_w == pytest.approx(printed.bank_leakage_w, rel=1e-5)
-    assert table.area_mm2 == pytest.approx(printed.area_mm2, rel=1e-5)
-    assert table.array_efficiency == pytest.approx(printed.array_efficiency, rel=1e-5)
+        assert getattr(table, name) == close(getattr(printed, name), rel=1e-5), name
+    assert table.bank_leakage_w == close(printed.bank_leakage_w, rel=1e-5)
+    assert table.area_mm2 == close(printed.area_mm2, rel=1e-5)
+    assert table.array_efficiency == close(printed.array_efficiency, rel=1e-5)
     assert table.organisation == printed.organisation
     assert (printed.cell, printed.version[:7]) == ("itrs-hp", "7.0.3DD")
 
 
 def test_units_are_base_units_and_leakage_is_of_all_banks() -> None:
     macro = read_output(FIXTURES / "ram_45nm.out")  # the digits below are those of the file
-    assert macro.read_j == pytest.approx(0.0141364e-9)
-    assert macro.write_j == pytest.approx(0.0166808e-9)
-    assert macro.access_s == pytest.approx(0.509318e-9)
-    assert macro.cycle_s == pytest.approx(0.318311e-9)
+    assert macro.read_j == close(0.0141364e-9)
+    assert macro.write_j == close(0.0166808e-9)
+    assert macro.access_s == close(0.509318e-9)
+    assert macro.cycle_s == close(0.318311e-9)
     assert (macro.area_mm2, macro.banks, macro.output_bits) == (0.222775, 4, 64)
-    assert macro.leakage_w == pytest.approx(4 * 18.2583e-3)
+    assert macro.leakage_w == close(4 * 18.2583e-3)
     assert macro.estimates()["leakage"].value == macro.leakage_w
     assert macro.estimates()["read"].unit == "J"
 
@@ -54,7 +55,7 @@ def test_units_are_base_units_and_leakage_is_of_all_banks() -> None:
 def test_a_report_gives_the_outline_whose_product_is_the_area_of_all_banks() -> None:
     macro = read_output(FIXTURES / "ram_45nm.txt")
     assert (macro.height_mm, macro.width_mm) == (0.745022, 0.299018)
-    assert macro.height_mm * macro.width_mm == pytest.approx(0.222775, rel=1e-5)
+    assert macro.height_mm * macro.width_mm == close(0.222775, rel=1e-5)
 
 
 def test_a_cache_has_its_ways_and_the_organisation_of_its_tags() -> None:
@@ -75,9 +76,9 @@ def test_write_energy_of_dram_cells_is_never_given() -> None:
 def test_a_dram_die_has_the_energies_of_its_commands() -> None:
     macro = read_output(FIXTURES / "dram_22nm.txt")  # digits of the report
     assert macro.cell == "comm-dram"
-    assert macro.dram["activate_j"] == pytest.approx(0.0495018e-9)
-    assert macro.dram["precharge_j"] == pytest.approx(0.0895008e-9)
-    assert macro.dram["refresh_w"] == pytest.approx(0.0139998e-3)
+    assert macro.dram["activate_j"] == close(0.0495018e-9)
+    assert macro.dram["precharge_j"] == close(0.0895008e-9)
+    assert macro.dram["refresh_w"] == close(0.0139998e-3)
 
 
 def test_the_wires_of_a_report_are_the_rows_of_the_cited_table() -> None:
@@ -90,10 +91,10 @@ def test_the_wires_of_a_report_are_the_rows_of_the_cited_table() -> None:
     assert [wire.kind for wire in wires] == list(rows)
     for wire in wires:
         row = rows[wire.kind]
-        assert wire.energy_j_per_bit_mm == pytest.approx(float(row["energy_fj_per_bit_mm"]) * 1e-15, rel=1e-5)
-        assert wire.delay_s_per_mm == pytest.approx(float(row["delay_ns_per_mm"]) * 1e-9, rel=1e-5)
-        assert wire.leakage_w_per_mm == pytest.approx(float(row["leakage_uw_per_mm"]) * 1e-6, rel=1e-5)
-        assert wire.gate_leakage_w_per_mm == pytest.approx(float(row["gate_leakage_uw_per_mm"]) * 1e-6, rel=1e-5)
+        assert wire.energy_j_per_bit_mm == close(float(row["energy_fj_per_bit_mm"]) * 1e-15, rel=1e-5)
+        assert wire.delay_s_per_mm == close(float(row["delay_ns_per_mm"]) * 1e-9, rel=1e-5)
+        assert wire.leakage_w_per_mm == close(float(row["leakage_uw_per_mm"]) * 1e-6, rel=1e-5)
+        assert wire.gate_leakage_w_per_mm == close(float(row["gate_leakage_uw_per_mm"]) * 1e-6, rel=1e-5)
 
 
 def test_of_a_file_with_several_results_the_last_counts() -> None:

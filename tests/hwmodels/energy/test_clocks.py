@@ -11,6 +11,7 @@ from hwmodels.cited import cited_rows
 from hwmodels.energy import explain
 from hwmodels.energy.clocks import clocking
 from hwmodels.energy.technology import clock_at_voltage, clock_range, nominal_supply, relative_energy
+from tests.close import close
 from workloads.errors import SpecError
 
 NODES = st.sampled_from([130.0, 65.0, 45.0, 28.0, 16.0, 7.0, 5.0])
@@ -32,16 +33,16 @@ def test_a_higher_clock_never_takes_less_energy_or_leakage(node: float, first: f
 
 def test_the_nominal_clock_changes_nothing() -> None:
     nominal = clocking(45)
-    assert nominal.supply_v == pytest.approx(nominal_supply(45))
+    assert nominal.supply_v == close(nominal_supply(45))
     for factor in nominal.estimates().values():
-        assert factor.value == pytest.approx(1.0)
+        assert factor.value == close(1.0)
 
 
 def test_below_the_floor_of_the_supply_only_time_is_lost() -> None:
     floor = float(clock_range(45)[0])
     at, below = clocking(45, floor), clocking(45, floor / 4)
-    assert below.energy.value == pytest.approx(at.energy.value)
-    assert below.supply_v == pytest.approx(at.supply_v)
+    assert below.energy.value == close(at.energy.value)
+    assert below.supply_v == close(at.supply_v)
 
 
 @given(st.lists(st.floats(0.2, 1.1), min_size=1, max_size=5))
@@ -49,9 +50,9 @@ def test_a_batch_equals_its_rows(scales: list[float]) -> None:
     batch = clocking(65, np.array(scales))
     for row, scale in enumerate(scales):
         one = clocking(65, scale)
-        assert np.asarray(batch.supply_v)[row] == pytest.approx(one.supply_v)
+        assert np.asarray(batch.supply_v)[row] == close(one.supply_v)
         for name, factor in batch.estimates().items():
-            assert np.asarray(factor.value)[row] == pytest.approx(one.estimates()[name].value)
+            assert np.asarray(factor.value)[row] == close(one.estimates()[name].value)
 
 
 def test_eyeriss_on_the_curve_of_its_node() -> None:

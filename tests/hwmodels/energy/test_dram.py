@@ -17,6 +17,7 @@ from hwmodels.energy.dram.currents import devices
 from hwmodels.energy.dram.published import anchor, pooled_spread
 from hwmodels.energy.dram.split import split_of
 from hwmodels.energy.estimate import explain
+from tests.close import close
 from workloads.errors import SpecError
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "reference" / "energy"
@@ -84,14 +85,14 @@ def test_every_total_that_we_call_published_is_in_the_list_above() -> None:
 
 def test_the_published_split_of_hbm2_is_kept() -> None:
     activation = theirs("HBM2", "activation share", "O'Connor")
-    assert part("HBM2", "activate") == pytest.approx(activation, rel=1e-3)
-    assert part("HBM2", "io") == pytest.approx(theirs("HBM2", "io share", "O'Connor"), rel=2e-3)
+    assert part("HBM2", "activate") == close(activation, rel=1e-3)
+    assert part("HBM2", "io") == close(theirs("HBM2", "io share", "O'Connor"), rel=2e-3)
     moved = theirs("HBM2", "on-die data movement share", "O'Connor")
     assert moved <= part("HBM2", "array") <= moved + 0.23  # what the published shares leave of 3.97
     page = split_of("HBM2")
     assert page is not None
     per_bit = theirs("HBM2", "row activation per bit of a 1 KB row", "O'Connor")
-    assert page.page_j * 1e12 / page.page_bits == pytest.approx(per_bit, rel=1e-2)
+    assert page.page_j * 1e12 / page.page_bits == close(per_bit, rel=1e-2)
 
 
 def test_rows_of_doubtful_scope_are_no_totals() -> None:
@@ -103,7 +104,7 @@ def test_rows_of_doubtful_scope_are_no_totals() -> None:
 
 
 def test_the_device_file_of_an_lpddr4_accelerator_agrees() -> None:
-    assert hwmodels.load("gemmini").levels[0].read_j == pytest.approx(8 * pj("LPDDR4") * 1e-12)  # words of 8 bits
+    assert hwmodels.load("gemmini").levels[0].read_j == close(8 * pj("LPDDR4") * 1e-12)  # words of 8 bits
 
 
 # Bands
@@ -148,7 +149,7 @@ def test_bands_of_parts_hold_their_values(technology: str) -> None:
 def test_parts_add_up_to_the_total(technology: str, rate: float | None) -> None:
     record = dram.dram_energy(technology, row_hit_rate=rate)
     assert set(record.parts) == {"activate", "array", "io"}
-    assert sum(float(p.value) for p in record.parts.values()) == pytest.approx(float(record.total.value), rel=1e-9)
+    assert sum(float(p.value) for p in record.parts.values()) == close(float(record.total.value), rel=1e-9)
     assert record.total.parts == record.parts
 
 
@@ -157,7 +158,7 @@ def test_at_its_reference_row_hit_rate_a_technology_costs_what_was_published(tec
     record = dram.dram_energy(technology, scope=scope)
     assert 0 <= record.reference_row_hit_rate <= 1
     again = dram.dram_energy(technology, scope=scope, row_hit_rate=record.reference_row_hit_rate)
-    assert float(again.total.value) == pytest.approx(float(record.total.value), rel=1e-9)
+    assert float(again.total.value) == close(float(record.total.value), rel=1e-9)
 
 
 @given(technology=st.sampled_from(SPLIT), rates=st.tuples(RATES, RATES))
@@ -170,8 +171,8 @@ def test_more_row_hits_never_cost_more(technology: str, rates: tuple[float, floa
 def test_one_random_burst_pays_for_its_whole_page_and_streaming_for_its_own_bits(technology: str) -> None:
     split = split_of(technology)
     assert split is not None
-    assert part(technology, "activate", 0.0) == pytest.approx(split.page_j / split.burst_bits * 1e12)
-    assert part(technology, "activate", 1.0) == pytest.approx(split.page_j / split.page_bits * 1e12)
+    assert part(technology, "activate", 0.0) == close(split.page_j / split.burst_bits * 1e12)
+    assert part(technology, "activate", 1.0) == close(split.page_j / split.page_bits * 1e12)
     assert pj(technology, 0.0) > pj(technology, 1.0)
     for name in ("array", "io"):
         assert part(technology, name, 0.0) == part(technology, name, 1.0)
@@ -192,7 +193,7 @@ def test_a_batch_equals_its_rows(technology: str, points: list[tuple[float, int,
     if not technology.startswith("GDDR") and technology not in ("HBM4",):
         powers = np.asarray(dram.dram_background_w(technology, np.array([capacity, 2 * capacity])).value)
         assert powers[0] == dram.dram_background_w(technology, capacity).value
-        assert powers[1] == pytest.approx(2 * powers[0])
+        assert powers[1] == close(2 * powers[0])
 
 
 def test_a_page_delivers_its_hits_and_no_more_than_itself() -> None:
@@ -207,15 +208,15 @@ def test_a_page_delivers_its_hits_and_no_more_than_itself() -> None:
 def test_energies_from_data_sheet_currents_match_a_calculation_by_hand() -> None:
     ddr4 = devices("DDR4")[1]
     # 1.2 V x (57 mA x 74 - 52 mA x 52 - 37 mA x 22) clocks x 0.625 ns = 0.525 nJ for a page of 8192 bits
-    assert ddr4.activate_j_per_page_bit * 8192 == pytest.approx(0.525e-9)
+    assert ddr4.activate_j_per_page_bit * 8192 == close(0.525e-9)
     # 1.2 V x (168 - 52) mA over 25.6 Gb/s of a x8 device
-    assert ddr4.read_j_per_bit == pytest.approx(1.2 * 0.116 / 25.6e9)
+    assert ddr4.read_j_per_bit == close(1.2 * 0.116 / 25.6e9)
     (lpddr4,) = devices("LPDDR4")
-    assert lpddr4.io_j_per_bit == pytest.approx(1.1 * 0.14925 / 51.2e9)
-    assert lpddr4.read_j_per_bit == pytest.approx(1.1 * 0.245 / 51.2e9)
+    assert lpddr4.io_j_per_bit == close(1.1 * 0.14925 / 51.2e9)
+    assert lpddr4.read_j_per_bit == close(1.1 * 0.245 / 51.2e9)
     # 8 Gb: 1.2 V x 37 mA standing, 1.2 V x (250 - 52) mA x 560 / 12480 refreshing
-    assert ddr4.state_w_per_byte["standby"] * 2**30 == pytest.approx(0.0444)
-    assert ddr4.refresh_w_per_byte * 2**30 == pytest.approx(0.0106615, rel=1e-4)
+    assert ddr4.state_w_per_byte["standby"] * 2**30 == close(0.0444)
+    assert ddr4.refresh_w_per_byte * 2**30 == close(0.0106615, rel=1e-4)
 
 
 def test_a_devices_powers_fall_with_the_depth_of_its_idle_state() -> None:
@@ -253,12 +254,12 @@ def test_scopes_contain_each_other() -> None:
         assert pj(technology, scope="core") < whole
         assert pins < whole
         if "core" not in dram.scopes_of(technology):
-            assert pj(technology, 0.3, "core") + pins == pytest.approx(pj(technology, 0.3))
+            assert pj(technology, 0.3, "core") + pins == close(pj(technology, 0.3))
     for technology in ("HBM2", "HBM3", "GDDR6X"):
         record = dram.dram_energy(technology, scope="system incremental")
         assert list(record.parts) == ["activate", "array", "io", "controller"]
         assert 2.5 < float(record.total.value) * 1e12 / pj(technology) < 3.5  # measured on three GPUs: 2.8 to 3.3
-        assert sum(float(p.value) for p in record.parts.values()) == pytest.approx(float(record.total.value))
+        assert sum(float(p.value) for p in record.parts.values()) == close(float(record.total.value))
 
 
 # Background
@@ -266,8 +267,8 @@ def test_scopes_contain_each_other() -> None:
 
 def test_the_share_of_an_a100s_constant_power_comes_back() -> None:
     estimate = dram.dram_background_w("HBM2", 40 * 2**30)
-    assert estimate.value == pytest.approx(40, rel=0.01)
-    assert estimate.high == pytest.approx(54)
+    assert estimate.value == close(40, rel=0.01)
+    assert estimate.high == close(54)
     assert dram.dram_background_w("HBM3", 1).origin == "assumption"
     assert dram.dram_background_w("DDR5", 1).origin == "assumption"
     assert dram.dram_background_w("DDR4", 1).origin == "derived"
@@ -285,8 +286,8 @@ def test_an_idle_ddr3_interface_burns_and_an_idle_ddr4_interface_does_not() -> N
     both = {
         name: dram.dram_background_w(name, 8 * 2**30, interface_peak_b_per_s=12.8e9).value for name in devices_alone
     }
-    assert both["DDR3"] - devices_alone["DDR3"] == pytest.approx(2.3075)  # CACTI-IO: 30.6 + 30 + 2246.9 mW
-    assert both["DDR4"] - devices_alone["DDR4"] == pytest.approx(0.0299766)  # half of 29.952 + 30 + 0.0012 mW
+    assert both["DDR3"] - devices_alone["DDR3"] == close(2.3075)  # CACTI-IO: 30.6 + 30 + 2246.9 mW
+    assert both["DDR4"] - devices_alone["DDR4"] == close(0.0299766)  # half of 29.952 + 30 + 0.0012 mW
 
 
 # Other people's figures
@@ -296,13 +297,13 @@ def test_deviations_from_figures_that_nothing_was_made_from() -> None:
     found = {row.what: row for row in dram.dram_deviations()}
     assert len(found) == 18
     assert all(row.source and row.published > 0 and row.ours > 0 for row in found.values())
-    close = {what: row.ratio for what, row in found.items() if "uncertain" not in row.note}
+    near = {what: row.ratio for what, row in found.items() if "uncertain" not in row.note}
     assert found["64-bit access to LPDDR4, streaming, from data-sheet currents"].published == 512
-    assert close["64-bit access to LPDDR4, streaming, from data-sheet currents"] == pytest.approx(1, abs=0.1)
-    assert close["LPDDR4 at a row-hit rate of 0, against QDP 4x8 Gb"] == pytest.approx(1, abs=0.1)
-    assert close["HBM2 at a row-hit rate of 0"] == pytest.approx(1, abs=0.1)
-    assert close["DDR3 energy of a bit at 20 % of peak bandwidth over that at peak"] == pytest.approx(1, abs=0.25)
-    assert all(0.6 < ratio < 1.7 for ratio in close.values()), close
+    assert near["64-bit access to LPDDR4, streaming, from data-sheet currents"] == pytest.approx(1, abs=0.1)
+    assert near["LPDDR4 at a row-hit rate of 0, against QDP 4x8 Gb"] == pytest.approx(1, abs=0.1)
+    assert near["HBM2 at a row-hit rate of 0"] == pytest.approx(1, abs=0.1)
+    assert near["DDR3 energy of a bit at 20 % of peak bandwidth over that at peak"] == pytest.approx(1, abs=0.25)
+    assert all(0.6 < ratio < 1.7 for ratio in near.values()), near
     # Jouppi et al. call these "I/O only"; they exceed or equal what others count with the device.
     assert {what for what, row in found.items() if "uncertain" in row.note} == {
         "HBM2 I/O", "DDR4-2400 interface, CACTI-IO", "GDDR6 I/O",

@@ -10,6 +10,7 @@ import hwmodels
 from hwmodels.cited import cited_rows
 from hwmodels.energy import explain, nominal_supply, voltage_at_clock
 from hwmodels.energy.gpu import level_energies, operand_delivery, peak_power
+from tests.close import close
 from workloads import format_code
 from workloads.errors import SpecError, WorkloadError
 
@@ -45,8 +46,8 @@ def test_a_level_says_its_increment_and_what_it_includes(name: str) -> None:
     total = 0.0
     for level in levels:
         total += float(level.increment.value)
-        assert level.inclusive.value == pytest.approx(total)
-    assert total == pytest.approx(device.dram_j_per_bit)
+        assert level.inclusive.value == close(total)
+    assert total == close(device.dram_j_per_bit)
     assert "increment of" in explain(levels[-1])
     assert "sum of the increments" in explain(levels[-1])
 
@@ -57,7 +58,7 @@ def test_every_row_of_the_level_tables_states_its_scope() -> None:
     by_item = {row["item"]: float(row["value"]) for row in cited_rows("gpu_energy") if row["gpu"].startswith("A100")}
     whole = {row["level"]: float(row["pj_per_bit"]) for row in cited_rows("level_energy") if row["chip"][:4] == "A100"}
     for level, name in (("L1", "L1"), ("L2", "L2"), ("DRAM", "HBM")):
-        assert by_item[f"{name} control part"] + by_item[f"{name} datapath part"] == pytest.approx(whole[level])
+        assert by_item[f"{name} control part"] + by_item[f"{name} datapath part"] == close(whole[level])
 
 
 @pytest.mark.parametrize("node", [16.0, 12.0, 7.0, 4.0])
@@ -66,16 +67,16 @@ def test_the_supply_of_a_roofline_device_follows_the_curve_of_its_node(node: flo
     device = hwmodels.load("a100-sxm-80gb")
     for clock in (0.7, 0.8, 0.9, 1.0, 1.05, 1.1):
         share = float(voltage_at_clock(node, clock)) / float(nominal_supply(node))
-        assert device.at(clock_scale=clock).voltage_scale() == pytest.approx(share, rel=0.035)
+        assert device.at(clock_scale=clock).voltage_scale() == close(share, rel=0.035)
 
 
 def test_operand_delivery_falls_with_the_tile_and_rises_with_the_width() -> None:
     device = hwmodels.load("a100-sxm-80gb")
     small, large = operand_delivery(device, tile=(64, 64)), operand_delivery(device, tile=(256, 128))
     assert large.value < small.value
-    assert operand_delivery(device, "int8").value == pytest.approx(operand_delivery(device, "fp16").value / 2)
+    assert operand_delivery(device, "int8").value == close(operand_delivery(device, "fp16").value / 2)
     # by hand: (128 + 128) 16 bit / (2 x 128 x 128) x (4.71 + 1.59) + (64 + 64) 16 / (2 x 64 x 64) x 1.59 pJ
-    assert operand_delivery(device).value == pytest.approx((0.125 * 6.3 + 0.25 * 1.59) * 1e-12)
+    assert operand_delivery(device).value == close((0.125 * 6.3 + 0.25 * 1.59) * 1e-12)
 
 
 def test_a_measured_board_lies_inside_the_band_of_its_products() -> None:

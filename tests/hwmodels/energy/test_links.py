@@ -11,6 +11,7 @@ import pytest
 from hwmodels.cited import cited_rows
 from hwmodels.energy.estimate import explain
 from hwmodels.energy.links import known_links, link_energy
+from tests.close import close
 from workloads.errors import SpecError
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "reference" / "energy" / "link_energy.csv"
@@ -49,16 +50,16 @@ def test_links_get_dearer_outwards() -> None:
 
 def test_a_published_range_is_the_band_and_else_the_spread_of_the_scope() -> None:
     pcie = link_energy("pcie-gen4-5")
-    assert (pcie.low, pcie.high) == pytest.approx((5e-12, 6e-12))
+    assert (pcie.low, pcie.high) == close((5e-12, 6e-12))
     for scope in ("package", "board"):
         logs = [np.log(float(PUBLISHED[TITLES[name]]["energy"])) for name in known_links(scope)]
         factor = np.exp(1.645 * np.std(logs, ddof=1))  # 90 % of a log-normal
         for name in set(known_links(scope)) - {"pcie-gen4-5"}:
             estimate = link_energy(name)
-            assert float(estimate.high / estimate.value) == pytest.approx(factor)
-            assert float(estimate.value / estimate.low) == pytest.approx(factor)
+            assert float(estimate.high / estimate.value) == close(factor)
+            assert float(estimate.value / estimate.low) == close(factor)
     widest = link_energy("mcm-gpu-node-to-node")  # alone in its scope: the widest spread of the others
-    assert float(widest.high / widest.value) == pytest.approx(link_energy("hybrid-bond").high / 0.05e-12)
+    assert float(widest.high / widest.value) == close(link_energy("hybrid-bond").high / 0.05e-12)
 
 
 def test_bad_names_and_hops_are_refused() -> None:

@@ -17,6 +17,7 @@ from hwmodels.energy.noc import broadcast_energy, hops, multicast_energy, reduct
 from hwmodels.energy.noc_edges import AMONG, NETWORKS
 from hwmodels.energy.noc_parts import neighbour_energy, pe_pitch, peer_distance, router_energy
 from hwmodels.energy.wires import RANDOM_DATA, wire_energy
+from tests.close import close
 from workloads.errors import SpecError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "reference" / "energy" / "normalised_hierarchy.csv"
@@ -86,16 +87,16 @@ def test_closed_forms_equal_the_mean_over_every_choice(network: str, among: str)
             summed = [union(network, rows, columns, chosen) for chosen in choices(rows, columns, count, among)]
             links, length = np.mean(summed, axis=0)
             found = hops(network, rows, columns, count, pitch_mm=0.1, among=among)
-            assert found.links.value == pytest.approx(links, rel=1e-9), (rows, columns, count)
-            assert found.length_mm.value == pytest.approx(length * 0.1, rel=1e-9), (rows, columns, count)
-            assert found.routers.value == (pytest.approx(links, rel=1e-9) if network == "mesh" else 0)
+            assert found.links.value == close(links, rel=1e-9), (rows, columns, count)
+            assert found.length_mm.value == close(length * 0.1, rel=1e-9), (rows, columns, count)
+            assert found.routers.value == (close(links, rel=1e-9) if network == "mesh" else 0)
 
 
 def test_the_mean_distance_of_two_pes_is_that_of_all_pairs() -> None:
     for rows, columns in ((1, 2), (3, 3), (2, 5), (4, 1)):
         pes = list(itertools.product(range(rows), range(columns)))
         pairs = [abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in itertools.permutations(pes, 2)]
-        assert peer_distance(rows, columns, 0.2).value == pytest.approx(0.2 * np.mean(pairs))
+        assert peer_distance(rows, columns, 0.2).value == close(0.2 * np.mean(pairs))
 
 
 def size(network: str) -> st.SearchStrategy[int]:
@@ -119,16 +120,16 @@ def test_a_multicast_costs_at_least_a_unicast_and_at_most_one_for_each(data: st.
     assert one * (1 - 1e-9) <= many <= one * count * (1 + 1e-9)
     assert many <= cost(min(count + 1, most)) * (1 + 1e-9)  # another destination never makes it cheaper
     if network == "point-to-point":
-        assert many == pytest.approx(one * count, rel=1e-9)
+        assert many == close(one * count, rel=1e-9)
 
 
 def test_a_broadcast_drives_every_wire_of_the_tree_once() -> None:
     for rows, columns in ((3, 5), (8, 8), (1, 7)):
         wire = wire_energy(45)
         energy = broadcast_energy(8, rows, columns, 0.1, wire=wire)
-        assert energy.value == pytest.approx(8 * rows * columns * 0.1 * wire.value)
+        assert energy.value == close(8 * rows * columns * 0.1 * wire.value)
         systolic = broadcast_energy(8, rows, columns, 0.1, network="systolic", wire=wire)
-        assert systolic.value == pytest.approx(energy.value)  # as many links, others
+        assert systolic.value == close(energy.value)  # as many links, others
     area = 16 * 16
     h_tree = hops("h-tree", 16, 16, area).length_mm.value
     assert 1.0 * area < h_tree < 2.0 * area  # an h-tree of n leaves is O(n) long: Leiserson 1980
@@ -142,15 +143,15 @@ def test_partial_sums_meet_only_where_the_network_adds_them() -> None:
             assert eight == multicast_energy(32, 8, 8, 0.1, 8, network=network).value
             assert eight < 8 * one
         else:
-            assert eight == pytest.approx(8 * one)
+            assert eight == close(8 * one)
 
 
 def test_a_mesh_is_the_tree_and_its_routers() -> None:
     tree, mesh = (multicast_energy(64, 4, 6, 0.5, 5, network=network, node_nm=12) for network in ("tree", "mesh"))
     assert mesh.parts["wires"].value == tree.value
     routers = hops("mesh", 4, 6, 5).routers.value
-    assert mesh.parts["routers"].value == pytest.approx(64 * routers * 0.01875e-12)  # FlooNoC: 0.15 pJ a byte and hop
-    assert mesh.value == pytest.approx(tree.value + mesh.parts["routers"].value)
+    assert mesh.parts["routers"].value == close(64 * routers * 0.01875e-12)  # FlooNoC: 0.15 pJ a byte and hop
+    assert mesh.value == close(tree.value + mesh.parts["routers"].value)
 
 
 def test_a_published_mesh_lies_in_the_band_of_the_model() -> None:
@@ -186,16 +187,16 @@ def test_h_trees_in_a_batch_equal_their_rows() -> None:
     counts = np.array([1, 3, 16, 100, 2])
     batch = hops("h-tree", rows, columns, counts).length_mm.value
     single = [hops("h-tree", *point).length_mm.value for point in zip(rows, columns, counts, strict=True)]
-    assert batch == pytest.approx(np.array(single), rel=1e-9)
+    assert batch == close(np.array(single), rel=1e-9)
 
 
 def test_a_neighbour_is_one_pitch_away() -> None:
     area = 0.01
     pitch = float(pe_pitch(area).value)
-    assert pitch == pytest.approx(math.sqrt(area))
+    assert pitch == close(math.sqrt(area))
     per_mm = wire_energy(65)
-    assert neighbour_energy(16, pitch, wire=per_mm).value == pytest.approx(16 * pitch * per_mm.value)
-    assert neighbour_energy(16, pitch, node_nm=65).value == pytest.approx(4 * pitch * per_mm.value)  # random bits
+    assert neighbour_energy(16, pitch, wire=per_mm).value == close(16 * pitch * per_mm.value)
+    assert neighbour_energy(16, pitch, node_nm=65).value == close(4 * pitch * per_mm.value)  # random bits
 
 
 def test_eyeriss_neighbour_transfer_beside_the_published_ratio() -> None:

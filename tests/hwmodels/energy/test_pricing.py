@@ -21,6 +21,7 @@ from hwmodels.mapping import evaluate
 from hwmodels.mapping.cases import gemm_operator
 from hwmodels.mapping.records import from_factors
 from hwmodels.spatial import Organisation
+from tests.close import close
 from workloads.errors import SpecError
 
 DEVICES = hwmodels.accelerators()
@@ -39,18 +40,18 @@ def numbers(bill: Bill) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", DEVICES)
 def test_totals_are_the_sums_of_the_components(name: str) -> None:
     bill = price(load(name))
-    assert bill.area_mm2.value == pytest.approx(sum(part.area_mm2.value for part in bill.components))
-    assert bill.static_w.value == pytest.approx(sum(part.static_w.value for part in bill.components))
+    assert bill.area_mm2.value == close(sum(part.area_mm2.value for part in bill.components))
+    assert bill.static_w.value == close(sum(part.static_w.value for part in bill.components))
     names = [part.name for part in bill.components]
     assert len(set(names)) == len(names)
-    assert bill.area_share(*names) == pytest.approx(1.0)
+    assert bill.area_share(*names) == close(1.0)
     for estimate in bill.estimates().values():
         assert estimate.low <= estimate.value <= estimate.high
         assert estimate.source
     assert "clock network" in bill.not_counted
     rows = bill.rows()
     assert [row["component"] for row in rows] == names
-    assert sum(row["area_share"] for row in rows) == pytest.approx(1.0)
+    assert sum(row["area_share"] for row in rows) == close(1.0)
 
 
 @pytest.mark.parametrize("name", DEVICES)
@@ -65,12 +66,12 @@ def test_a_buffer_costs_what_the_memory_model_says_times_its_instances() -> None
     spad = bill.component("WeightSpad")
     macro = sram(448.0, 2.0, node_nm=65, device="itrs-hp")  # a single port, says the file
     assert spad.count == 168
-    assert spad.area_mm2.value == pytest.approx(168 * float(macro.area_mm2))
-    assert spad.static_w.value == pytest.approx(168 * float(macro.leakage_w))
-    assert spad.energy_j["read"].value == pytest.approx(float(macro.read_j))
+    assert spad.area_mm2.value == close(168 * float(macro.area_mm2))
+    assert spad.static_w.value == close(168 * float(macro.leakage_w))
+    assert spad.energy_j["read"].value == close(float(macro.read_j))
     buffer = bill.buffers["GLB"]
     assert buffer.words_per_row == 4  # 8 B: the slower direction moves four words of 16 bit a cycle
-    assert bill.component("GLB").energy_j["read"].value == pytest.approx(float(buffer.macro.read_j) / 4)
+    assert bill.component("GLB").energy_j["read"].value == close(float(buffer.macro.read_j) / 4)
 
 
 def test_a_buffer_is_built_as_its_file_says() -> None:
@@ -80,7 +81,7 @@ def test_a_buffer_is_built_as_its_file_says() -> None:
     assert (accumulator.row_bytes, accumulator.banks, accumulator.ports) == (64, 2, (0, 1, 1))
     assert (glb.row_bytes, glb.memories, glb.ports) == (8, 25, (1, 0, 0))
     bank = sram(4096.0, 8.0, node_nm=65, device="itrs-lstp")
-    assert eyeriss.component("GLB").area_mm2.value == pytest.approx(25 * float(bank.area_mm2))
+    assert eyeriss.component("GLB").area_mm2.value == close(25 * float(bank.area_mm2))
 
 
 def test_ports_banks_and_rows_follow_the_bandwidth_where_nothing_is_stated() -> None:
@@ -149,7 +150,7 @@ def test_a_batch_of_knobs_equals_its_rows(stated: bool) -> None:
             organisations=built,
         )
         for name, value in numbers(one).items():
-            assert np.broadcast_to(numbers(batch)[name], (3,))[row] == pytest.approx(float(value), rel=1e-9), name
+            assert np.broadcast_to(numbers(batch)[name], (3,))[row] == close(float(value), rel=1e-9), name
 
 
 def test_a_smaller_node_takes_less() -> None:
@@ -163,16 +164,16 @@ def test_the_priced_accelerator_has_the_energies_and_knobs_of_its_bill() -> None
                  dram="LPDDR4")  # fmt: skip
     device = priced(GEMMINI, bill)
     dram, scratchpad, accumulator, register = device.levels
-    assert device.mac_j == pytest.approx(float(bill.mac_j.value))
-    assert device.static_w == pytest.approx(float(bill.static_w.value))
+    assert device.mac_j == close(float(bill.mac_j.value))
+    assert device.static_w == close(float(bill.static_w.value))
     assert device.clock_hz == 0.5e9
-    assert scratchpad.read_j == pytest.approx(float(bill.access_j("Scratchpad", "read").value))
-    assert register.write_j == pytest.approx(float(bill.access_j("WReg", "write").value))
+    assert scratchpad.read_j == close(float(bill.access_j("Scratchpad", "read").value))
+    assert register.write_j == close(float(bill.access_j("WReg", "write").value))
     assert scratchpad.capacity_words == 2 * 262144
     assert scratchpad.read_words_per_cycle == 128
     assert accumulator.read_words_per_cycle == 16
     assert dram.read_words_per_cycle == 16 * 2 / 0.5  # bytes a second stay, twice of them
-    assert dram.read_j == pytest.approx(8e-12 * 8)
+    assert dram.read_j == close(8e-12 * 8)
     assert {"array", "power", "level.Scratchpad.energy"} <= device.sources.keys()
     assert "CACTI" in device.sources["level.Scratchpad.energy"].source
     assert device.sources["level.DRAM.energy"] != GEMMINI.sources["level.DRAM.energy"]
@@ -255,7 +256,7 @@ def test_vector_units_and_interfaces_are_lines_of_their_own() -> None:
     more = price(GEMMINI, vector_units=[unit], dram="LPDDR4")
     assert more.component("normaliser").count == 16
     added = more.component("normaliser").area_mm2.value + more.component("LPDDR4 interface").area_mm2.value
-    assert more.area_mm2.value == pytest.approx(plain.area_mm2.value + added)
+    assert more.area_mm2.value == close(plain.area_mm2.value + added)
     assert "DRAM interface" in plain.not_counted
     assert "DRAM interface" not in more.not_counted
     with pytest.raises(SpecError, match="the bill has no component 'normalizer'; nearest: normaliser"):
@@ -267,3 +268,27 @@ def test_a_bill_of_a_batch_or_of_another_device_prices_no_accelerator() -> None:
         priced(GEMMINI, price(GEMMINI, clock_scale=np.array([0.5, 1.0])))
     with pytest.raises(SpecError, match="the bill is of eyeriss, not of gemmini"):
         priced(GEMMINI, price(EYERISS))
+
+
+def test_a_law_carries_a_price_beyond_the_nodes_of_the_memories_and_moves_nothing_at_them() -> None:
+    with pytest.raises(SpecError, match=r"node_nm is 14; .*law='bitcell-wire'"):
+        price(EYERISS, node_nm=14)
+    small = price(EYERISS, node_nm=14, law="bitcell-wire")
+    large = price(EYERISS, node_nm=22, law="bitcell-wire")
+    assert small.area_mm2.value < large.area_mm2.value
+    assert small.access_j("GLB", "read").value < large.access_j("GLB", "read").value
+    own, named = price(EYERISS, node_nm=22), large
+    for name, one in own.estimates().items():
+        assert named.estimates()[name].value == one.value
+    assert price(EYERISS, node_nm=14, law="horowitz-jouppi").access_j("GLB", "read").value != close(
+        small.access_j("GLB", "read").value, rel=1e-6
+    )
+
+
+def test_priced_makes_its_own_bill_by_a_law_and_refuses_one_beside_a_bill() -> None:
+    future = replace(GEMMINI, process="7 nm")
+    with pytest.raises(SpecError, match="name the law"):
+        priced(future)
+    assert priced(future, law="bitcell-wire").mac_j < priced(GEMMINI).mac_j
+    with pytest.raises(SpecError, match="is made already: give law='bitcell-wire'"):
+        priced(GEMMINI, price(GEMMINI), law="bitcell-wire")

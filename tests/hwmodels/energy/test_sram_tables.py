@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hwmodels.energy import predict_table
 from hwmodels.energy.sram import Macro, Quality, sram
 from hwmodels.energy.sram_table_parts import bad_points
+from tests.close import close
 from workloads.errors import SpecError
 
 ROWS = st.tuples(
@@ -52,7 +53,7 @@ def test_a_row_is_what_sram_says_of_it_alone(rows: list[tuple[float, float, floa
                     "cycle_s": "cycle_ns"}.get(column, column)  # fmt: skip
             scale = {"J": 1e12, "W": 1e3, "s": 1e9, "mm2": 1.0}[found.unit]
             for end, value in (("", found.value), ("_low", found.low), ("_high", found.high)):
-                assert table[ours + end][at] == pytest.approx(float(value) * scale, rel=1e-9)
+                assert table[ours + end][at] == close(float(value) * scale, rel=1e-9)
 
 
 def test_data_frames_come_in_and_go_out() -> None:

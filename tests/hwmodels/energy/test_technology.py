@@ -24,6 +24,7 @@ from hwmodels.energy.technology import (
 )
 from hwmodels.energy.technology.alpha_power import fit_error
 from hwmodels.energy.technology.curves import polynomial
+from tests.close import close
 from workloads.errors import SpecError
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "reference" / "energy"
@@ -41,14 +42,14 @@ def rows(name: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize("row", rows("technology_factors.csv"), ids=lambda row: row["node_nm"])
 def test_factors_from_45_nm_are_the_published_ones(row: dict[str, str]) -> None:
     node = float(row["node_nm"])
-    assert scaling("logic area", 45, node).value == pytest.approx(float(row["area_vs_45nm"]), rel=2e-3)
-    assert nominal_supply(node) == pytest.approx(float(row["vdd_v"]))
+    assert scaling("logic area", 45, node).value == close(float(row["area_vs_45nm"]), rel=2e-3)
+    assert nominal_supply(node) == close(float(row["vdd_v"]))
     if row["energy_vs_45nm_0p9v"]:  # the reference compares with 45 nm at 0.9 V, `scaling` with its nominal 1.0 V
         energy = scaling("logic energy", 45, node).value / relative_energy(45, 0.9).value
-        assert energy == pytest.approx(float(row["energy_vs_45nm_0p9v"]), rel=1e-3)
+        assert energy == close(float(row["energy_vs_45nm_0p9v"]), rel=1e-3)
         delay = scaling("logic delay", 45, node).value
         at_45 = next(other for other in rows("technology_factors.csv") if other["node_nm"] == "45")
-        assert delay == pytest.approx(float(row["delay_vs_45nm_0p9v"]) / float(at_45["delay_vs_45nm_0p9v"]), rel=1e-3)
+        assert delay == close(float(row["delay_vs_45nm_0p9v"]) / float(at_45["delay_vs_45nm_0p9v"]), rel=1e-3)
 
 
 def test_the_general_law_gives_ten_point_seven_times_from_45_to_7_nm_and_the_published_operations_less() -> None:
@@ -62,7 +63,7 @@ def test_area_factors_between_all_nodes_agree_with_the_published_matrix() -> Non
     # 45 to 180 times 180 to 14 nm 0.177.
     for row in rows("logic_area_matrix.csv"):
         ours = scaling("logic area", float(row["from_nm"]), float(row["to_nm"])).value
-        assert ours == pytest.approx(float(row["area_factor"]), rel=0.11), (row["from_nm"], row["to_nm"])
+        assert ours == close(float(row["area_factor"]), rel=0.11), (row["from_nm"], row["to_nm"])
 
 
 @pytest.mark.parametrize(("quantity", "law"), FALLING)
@@ -84,8 +85,8 @@ def test_kinds_of_circuit_scale_apart() -> None:
     factors = [float(scaling(quantity, 45, 12).value) for quantity in LAWS if quantity.endswith("energy")]
     assert np.ptp(factors) > 0.3
     # Below 7 nm the bit cell hardly shrinks: N7 0.027, N5 and N3E 0.021 um2; logic is 2.2 times denser.
-    assert scaling("sram area", 7, 3).value == pytest.approx(0.021 / 0.027)
-    assert scaling("logic area", 7, 3).value == pytest.approx(91.2 / 197)
+    assert scaling("sram area", 7, 3).value == close(0.021 / 0.027)
+    assert scaling("logic area", 7, 3).value == close(91.2 / 197)
 
 
 @pytest.mark.parametrize(("quantity", "law"), EVERY_LAW)
@@ -96,10 +97,10 @@ def test_factors_chain_and_a_batch_equals_its_rows(quantity: str, law: str, data
     direct = scaling(quantity, start, end, law=law)
     assert direct.low <= direct.value <= direct.high
     steps = scaling(quantity, start, middle, law=law).value * scaling(quantity, middle, end, law=law).value
-    assert direct.value == pytest.approx(steps, rel=1e-9)
+    assert direct.value == close(steps, rel=1e-9)
     batch = scaling(quantity, np.array([start, middle]), np.array([end, end]), law=law)
     for field in ("value", "low", "high"):
-        assert np.asarray(getattr(batch, field))[0] == pytest.approx(getattr(direct, field), rel=1e-12)
+        assert np.asarray(getattr(batch, field))[0] == close(getattr(direct, field), rel=1e-12)
     same = scaling(quantity, start, start, law=law)
     assert (same.value, same.low, same.high) == (1.0, 1.0, 1.0)
 
@@ -114,8 +115,8 @@ def test_factors_have_no_jump_between_nodes(quantity: str, law: str) -> None:
 
 def test_the_band_holds_the_other_laws_that_cover_the_step() -> None:
     band = scaling("logic energy", 45, 7)
-    assert band.low == pytest.approx(scaling("logic energy", 45, 7, law="stillmaker-lp").value)
-    assert band.high == pytest.approx(scaling("logic energy", 45, 7, law="horowitz-jouppi").value)
+    assert band.low == close(scaling("logic energy", 45, 7, law="stillmaker-lp").value)
+    assert band.high == close(scaling("logic energy", 45, 7, law="horowitz-jouppi").value)
     beyond = scaling("logic energy", 7, 3)  # nothing independent there: wider with the distance, never zero
     assert beyond.low < 0.8 * beyond.value < 1.2 * beyond.value < beyond.high
 
@@ -153,7 +154,7 @@ def test_energy_rises_and_delay_falls_with_the_supply(node: float, shares: list[
     low, high = sorted(share * float(nominal_supply(node)) for share in shares)
     assert relative_energy(node, low).value <= relative_energy(node, high).value
     assert relative_delay(node, low).value >= relative_delay(node, high).value
-    assert clock_at_voltage(node, low).value == pytest.approx(1 / relative_delay(node, low).value)
+    assert clock_at_voltage(node, low).value == close(1 / relative_delay(node, low).value)
 
 
 @given(NODES, st.floats(0.0, 1.0))
@@ -163,18 +164,18 @@ def test_supply_and_clock_are_inverse(node: float, share: float) -> None:
     supply = voltage_at_clock(node, clock)
     assert supply_range(node)[0] <= supply * (1 + 1e-9)
     assert supply <= supply_range(node)[1] * (1 + 1e-9)
-    assert clock_at_voltage(node, min(supply, supply_range(node)[1])).value == pytest.approx(clock, rel=1e-9)
-    assert voltage_at_clock(node, low / 3) == pytest.approx(supply_range(node)[0])  # the floor
+    assert clock_at_voltage(node, min(supply, supply_range(node)[1])).value == close(clock, rel=1e-9)
+    assert voltage_at_clock(node, low / 3) == close(supply_range(node)[0])  # the floor
 
 
 def test_supplies_of_a_batch_equal_its_rows() -> None:
     nodes, clocks = np.array([180.0, 45.0, 28.0, 7.0, 3.0]), np.array([0.9, 1.1, 0.3, 1.0, 0.7])
     batch = np.asarray(voltage_at_clock(nodes, clocks))
     for node, clock, supply in zip(nodes, clocks, batch, strict=True):
-        assert voltage_at_clock(float(node), float(clock)) == pytest.approx(float(supply), rel=1e-12)
+        assert voltage_at_clock(float(node), float(clock)) == close(float(supply), rel=1e-12)
     energies = np.asarray(relative_energy(nodes, batch).value)
     for node, supply, energy in zip(nodes, batch, energies, strict=True):
-        assert relative_energy(float(node), float(supply)).value == pytest.approx(float(energy), rel=1e-12)
+        assert relative_energy(float(node), float(supply)).value == close(float(energy), rel=1e-12)
 
 
 def test_energy_over_the_supply_is_the_published_polynomial() -> None:
@@ -182,7 +183,7 @@ def test_energy_over_the_supply_is_the_published_polynomial() -> None:
         nominal = float(nominal_supply(node))
         for share in (0.7, 0.9, 1.1):
             expected = np.polyval(at, share * nominal) / np.polyval(at, nominal)
-            assert relative_energy(node, share * nominal).value == pytest.approx(float(expected), rel=1e-9)
+            assert relative_energy(node, share * nominal).value == close(float(expected), rel=1e-9)
 
 
 def test_delay_over_the_supply_is_near_the_published_polynomial_where_that_falls() -> None:
@@ -192,7 +193,7 @@ def test_delay_over_the_supply_is_near_the_published_polynomial_where_that_falls
         for share in (0.7, 0.8, 0.9, 1.0):
             ours = relative_delay(node, share * nominal)
             published = float(np.polyval(at, share * nominal) / np.polyval(at, nominal))
-            assert ours.value == pytest.approx(published, rel=0.1)
+            assert ours.value == close(published, rel=0.1)
 
 
 @pytest.mark.parametrize(("node", "low_v", "high_v"), [(45.0, 0.96, 1.12), (32.0, 0.86, 1.04)])

@@ -25,6 +25,7 @@ from hwmodels.energy.wires import (
     wire_energy,
     wire_leakage,
 )
+from tests.close import close
 from workloads.errors import SpecError
 
 ROWS = cited_rows("wires_cacti")
@@ -118,7 +119,7 @@ def test_every_band_holds_its_value(node_nm: float) -> None:
 
 def test_energy_follows_activity_and_random_bits_toggle_a_quarter() -> None:
     full = wire_energy(45)
-    assert wire_energy(45, activity=RANDOM_DATA).value == pytest.approx(full.value / 4)
+    assert wire_energy(45, activity=RANDOM_DATA).value == close(full.value / 4)
     assert wire_energy(45, activity=0.0).value == 0.0
     bits = np.random.default_rng(5).integers(0, 2, 200_001)
     charged = np.mean((bits[1:] == 1) & (bits[:-1] == 0))  # a rise draws C V^2 from the supply, a fall nothing
@@ -133,7 +134,7 @@ def test_beyond_the_table_the_named_law_carries_its_nearest_node(law: str) -> No
         with pytest.raises(SpecError, match="covers"):
             wire_energy(12, law=law)
         return
-    assert wire_energy(12, law=law).value == pytest.approx(wire_energy(22).value * step.value)
+    assert wire_energy(12, law=law).value == close(wire_energy(22).value * step.value)
     assert wire_energy(12, law=law).origin == "scaled"
 
 
@@ -167,15 +168,15 @@ def test_a_low_swing_wire_is_no_figure_per_mm() -> None:
         wire_energy(45, kind="low_swing_1mm")
     wire = low_swing(45)
     assert (wire.energy.unit, wire.delay.unit, wire.leakage.unit) == ("J/bit", "s", "W")
-    assert wire.energy.high == pytest.approx(40.4e-15)  # Park et al., DATE 2013: the published link of that node
+    assert wire.energy.high == close(40.4e-15)  # Park et al., DATE 2013: the published link of that node
     with pytest.raises(SpecError, match="22 to 90 nm"):
         low_swing(7)
 
 
 def test_tracks_cover_bits_times_length_times_pitch() -> None:
     one = wire_area(1, 1.0, 45)
-    assert one.value == pytest.approx(4 * 45e-6)  # CACTI: semi-global wires are four half-pitches apart
-    assert wire_area(64, 2.5, 45).value == pytest.approx(160 * one.value)
+    assert one.value == close(4 * 45e-6)  # CACTI: semi-global wires are four half-pitches apart
+    assert wire_area(64, 2.5, 45).value == close(160 * one.value)
     areas = [wire_area(1, 1.0, node).value for node in NODES]
     assert areas == sorted(areas, reverse=True)
 
