@@ -15,13 +15,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodels.energy.sram.stored import QUANTITIES, Block, Objective, Point, stored
+from hwmodels.energy.sram.stored import QUANTITIES, Block, Objective, stored
 
-__all__ = ["ACCESS", "HEIGHT", "LEAKAGE", "LEAST_ROWS", "READ", "WIDTH", "WRITE", "Cells", "collect_cells"]
+__all__ = ["ACCESS", "HEIGHT", "LEAKAGE", "LEAST_ROWS", "READ", "WIDTH", "WRITE", "Cells", "collect_cells", "is_beaten"]
 
 Floats = NDArray[np.float64]
 
@@ -31,6 +32,11 @@ READ, WRITE, LEAKAGE, ACCESS, HEIGHT, WIDTH = (
 
 PADDING = 1e6
 """Worse than any candidate in every quantity."""
+ENDLESS = 1e30
+"""Rows of so many words are always too few."""
+CLEARLY = 0.998
+"""Of two candidates, the cost of the better one over the other's, from which on they do not change places inside an
+interval: 0.99 and 0.9 leave the errors of tests/golden/reference/energy/cacti_random.csv as they are, too."""
 LEAST_ROWS = 16
 """CACTI takes no sub-array of fewer rows."""
 
@@ -48,7 +54,7 @@ class Cells:
         high: Upper edge, shape (n,).
         first: Interval that each slot begins with, and the number of all, shape (slots + 1,).
         count: Candidates of each interval, shape (n,).
-        step: Words by which a candidate's depth grows: ndbl x nspd, shape (n, k); padded with 1.
+        step: Words by which a candidate's depth grows: ndbl x nspd, shape (n, k); endless where padded.
         start: Values at the lower end, shape (sides, n, k, quantities); `PADDING` where padded.
         slope: Values at the upper end minus those at the lower.
         organisation: Index of each candidate in the table, shape (n, k); -1: padded.
@@ -65,21 +71,27 @@ class Cells:
     organisation: NDArray[np.int64]
 
     @cached_property
-    def keys(self) -> Floats:
-        """Slot and depth of every edge as one ascending number."""
-        return np.concatenate([_key(slot, np.array(edges)) for slot, edges in enumerate(self.edges)])
+    def begins(self) -> NDArray[np.intp]:
+        """Number on the grid of the lowest edge of each slot."""
+        return _grid_number(np.array([edges[0] for edges in self.edges]))
 
     def intervals(self, slot: NDArray[np.intp], depth: Floats) -> NDArray[np.intp]:
         """Give the interval that each depth lies in; the nearest one beyond the ends. Shape (n_points,)."""
-        at = np.searchsorted(self.keys, _key(slot, depth), side="right") - 1 - slot
-        return np.asarray(np.clip(at, self.first[slot], self.first[slot + 1] - 1))
+        first = self.first[slot]
+        at = first + (_grid_number(depth) - self.begins[slot])
+        return np.minimum(np.maximum(at, first, out=at), self.first[slot + 1] - 1, out=at)
+
+    @cached_property
+    def steps(self) -> Floats:
+        """`step` candidate by candidate, contiguous, shape (k, n)."""
+        return np.ascontiguousarray(self.step.T)
 
     @cached_property
     def columns(self) -> list[list[tuple[Floats, Floats]]]:
-        """Start and slope by quantity and side, contiguous, each of shape (n, k)."""
+        """Start and slope by quantity and side, candidate by candidate, contiguous, each of shape (k, n)."""
         sides = list(zip(self.start, self.slope, strict=True))
         return [
-            [(np.ascontiguousarray(low[..., what]), np.ascontiguousarray(rise[..., what])) for low, rise in sides]
+            [(np.ascontiguousarray(low[..., what].T), np.ascontiguousarray(rise[..., what].T)) for low, rise in sides]
             for what in range(len(QUANTITIES))
         ]
 
@@ -96,8 +108,10 @@ def grid_depths(first: int, last: int) -> list[int]:
     return [depth for depth in depths if first <= depth <= last]
 
 
-def _key(slot: int | NDArray[np.intp], depth: Floats) -> Floats:
-    return np.asarray(64.0 * slot + np.log2(depth))
+def _grid_number(depth: Floats) -> NDArray[np.intp]:
+    """Number the depths of the grid; between two of them the lower one's."""
+    mantissa, exponent = np.frexp(depth)
+    return np.asarray(2 * exponent.astype(np.intp) + (mantissa >= 0.75))
 
 
 def collect_cells(
@@ -123,7 +137,7 @@ def collect_cells(
     size = max(len(rows) for rows in kept)
     shape = (len(found) * len(slots[0]), len(kept), size, len(QUANTITIES))
     start, slope = np.full(shape, PADDING), np.zeros(shape)
-    step, organisation = np.ones(shape[1:3]), np.full(shape[1:3], -1)
+    step, organisation = np.full(shape[1:3], ENDLESS), np.full(shape[1:3], -1)
     folds = stored()["orgs"]
     for at, rows in enumerate(kept):
         for place, (which, ends) in enumerate(rows):
@@ -141,29 +155,31 @@ def _candidates(
     sides: Sequence[tuple[Block, int]], depths: list[int], at: int, objective: Objective, banked: bool
 ) -> list[tuple[int, Floats]]:
     """List the organisations that are near the best around an interval, with their values at its ends on every side."""
-    first = max(at - 3, 0)
-    reach = depths[first : at + 5]
-    corners = [[block.points.get((width, depth), {}) for depth in reach] for block, width in sides]
-    points = [point for side in corners for point in side]
+    ends = (depths[at], depths[at + 1])
+    around = depths[max(at - 3, 0) : at + 5]
+    points = [block.points.get((width, depth), {}) for block, width in sides for depth in around]
     near = {which for point in points for which, (bits, _) in point.items() if banked or bits & objective.bit}
-    rows = _reaching(near, corners, reach, at - first)
-    if not rows:
-        rows = _reaching({which for point in points for which in point}, corners, reach, at - first)
-    return rows if banked else _undominated(rows, objective)
+    curves = [block.curves[width] for block, width in sides]
+    rows = _reaching(near, curves, ends) or _reaching({which for point in points for which in point}, curves, ends)
+    at_an_end = at == 0 or at == len(depths) - 2  # what lies beyond is continued from here
+    return rows if banked or at_an_end else _undominated(rows, objective)
 
 
-def _reaching(wanted: set[int], corners: list[list[Point]], depths: list[int], low: int) -> list[tuple[int, Floats]]:
-    """Give those organisations that have values on every side, at both ends of the interval that begins at `low`."""
+def _reaching(
+    wanted: set[int], curves: list[Mapping[int, Mapping[int, Floats]]], ends: tuple[int, int]
+) -> list[tuple[int, Floats]]:
+    """Give those organisations that the table holds around an interval on every side, with their values at its ends."""
     rows = []
     for which in sorted(wanted):
-        sides = [
-            {depth: point[which][1] for depth, point in zip(depths, side, strict=True) if which in point}
-            for side in corners
-        ]
-        if all(len(known) > 1 for known in sides):
-            ends = np.array([[_value_at(known, depths[low + end]) for end in (0, 1)] for known in sides])
-            if np.all(ends > 0):  # a line may be continued below zero
-                rows.append((which, ends))
+        known = [curve.get(which, {}) for curve in curves]
+        if all(ends[0] in side and ends[1] in side for side in known):
+            rows.append((which, np.array([[side[ends[0]], side[ends[1]]] for side in known])))
+            continue
+        near = [{depth: side[depth] for depth in side if ends[0] / 4 < depth < 4 * ends[1]} for side in known]
+        if all(len(side) > 1 for side in near):
+            values = np.array([[_value_at(side, end) for end in ends] for side in near])
+            if np.all(values > 0):  # a line may be continued below zero
+                rows.append((which, values))
     return rows
 
 
@@ -187,16 +203,21 @@ def _value_at(known: Mapping[int, Floats], depth: int) -> Floats:
 
 
 def _undominated(rows: list[tuple[int, Floats]], objective: Objective) -> list[tuple[int, Floats]]:
-    """Drop candidates that another one beats at every corner in all that the objective asks for, with rows as fine."""
-    if len(rows) < 2:
-        return rows
-    folds = stored()["orgs"][[which for which, _ in rows]].astype(np.int64)
-    step = folds[:, 1] * folds[:, 2]
+    folds = stored()["orgs"][[which for which, _ in rows]].astype(np.int64).reshape(len(rows), 6)
     values = np.array([ends for _, ends in rows])
-    asked = [values[..., READ]] * (objective.energy > 0) + [values[..., ACCESS]] * (objective.delay > 0)
-    asked += [values[..., HEIGHT] * values[..., WIDTH]] * (objective.area > 0)
-    cost = np.stack(asked, axis=-1).reshape(len(rows), -1)
-    better = (cost[:, None] <= cost[None]).all(axis=2) & (step[:, None] <= step[None])
-    places = np.arange(len(rows))
-    better &= ~(better.T & (places[:, None] >= places[None]))  # of two equals the first stays
-    return [row for place, row in enumerate(rows) if not better[:, place].any()]
+    beaten = is_beaten(values.reshape(len(rows), -1, len(QUANTITIES)), folds[:, 1] * folds[:, 2], objective)
+    return [row for row, out in zip(rows, beaten.tolist(), strict=True) if not out]
+
+
+def is_beaten(values: Floats, step: NDArray[Any], objective: Objective) -> NDArray[np.bool_]:
+    """Say which candidates another one with rows as fine beats at every corner: in the objective, by `CLEARLY`.
+
+    Args:
+        values: Shape (candidates, corners, quantities).
+        step: Words by which each grows, shape (candidates,).
+        objective: What to choose for.
+    """
+    area = values[..., HEIGHT] * values[..., WIDTH]
+    cost = values[..., READ] ** objective.energy * values[..., ACCESS] ** objective.delay * area**objective.area
+    better = (cost[:, None] <= CLEARLY * cost[None]).all(axis=2) & (step[:, None] <= step[None])
+    return np.asarray(better.any(axis=0))

@@ -13,13 +13,28 @@ from hwmodels.energy.sram.stored import DEVICES, NODES, OBJECTIVES
 from hwmodels.energy.technology import LAWS
 from workloads.errors import SpecError, nearest
 
-__all__ = ["MOST_BANKS", "check_names", "check_numbers"]
+__all__ = ["MOST_BANKS", "as_ports", "check_names", "check_numbers"]
 
 Floats = NDArray[np.float64]
 
 MOST_BANKS = 64
 MOST_PORTS = 8
 LARGEST_BYTES = 2.0**34
+
+
+def as_ports(ports: Any) -> tuple[int, int, int]:
+    """Take what a user gave for port counts.
+
+    Raises:
+        SpecError: They are no three whole numbers.
+    """
+    try:
+        read_write, read, write = (int(count) for count in ports)
+    except (TypeError, ValueError):
+        raise SpecError(
+            f"sram: ports is {ports!r}; give three whole numbers: read-write, read-only and write-only ports of a bank"
+        ) from None
+    return read_write, read, write
 
 
 def check_names(device: str, ports: tuple[int, int, int], objective: str) -> None:

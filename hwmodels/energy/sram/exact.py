@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache
 
@@ -65,7 +66,18 @@ def rows_of(
     known = _by_kind().get((device, node_nm, ports, banks))
     if known is None:
         return np.full(len(size), -1)
-    keys, numbers = known
-    wanted = size * _WIDTHS + width
-    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[at] == wanted, numbers[at], -1)
+    found = np.full(len(size), -1)
+    mantissa = np.frexp(size)[0]
+    maybe = np.flatnonzero(np.logical_or.reduce([mantissa == each for each in _mantissas()]))
+    if len(maybe):
+        keys, numbers = known
+        wanted = size[maybe] * _WIDTHS + width[maybe]
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        found[maybe] = np.where(keys[at] == wanted, numbers[at], -1)
+    return found
+
+
+@cache
+def _mantissas() -> list[float]:
+    """Give the mantissas of all sizes of the table: few, since most are powers of two or halves between."""
+    return sorted({math.frexp(size)[0] for *_, size, _ in row_numbers()})

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hwmodels.energy.sram.between import Between
 from hwmodels.energy.sram.cells import HEIGHT, WIDTH, collect_cells
-from hwmodels.energy.sram.lookup import Between, choose
+from hwmodels.energy.sram.choosing import choose
 from hwmodels.energy.sram.stored import OBJECTIVES, QUANTITIES, Block, block
 
 __all__ = ["COMPARED", "Missed", "folds", "missed", "square_root_law"]

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels.energy.estimate import Estimate
-from hwmodels.energy.sram.checks import check_names, check_numbers
-from hwmodels.energy.sram.groups import Group, evaluate_group, evaluate_one
+from hwmodels.energy.sram.checks import as_ports, check_names, check_numbers
+from hwmodels.energy.sram.groups import Group, evaluate_group
 from hwmodels.energy.sram.quality import Quality
+from hwmodels.energy.sram.singles import evaluate_one
 from hwmodels.energy.sram.traces import macro_estimates
 from workloads.operator import Num
 from workloads.quick import quick
@@ -117,6 +118,9 @@ def sram(
         >>> f"{macro.read_j * 1e12:.4f} pJ, {macro.area_mm2:.4f} mm2, {macro.quality.name}"
         '40.6252 pJ, 0.7963 mm2, EXACT'
     """
+    if type(ports) is not tuple:
+        ports = as_ports(ports)
+    given: tuple[Num, Num, Num, Num, Num] = (size_bytes, width_bytes, node_nm, banks, temperature_k)
     if not (
         isinstance(size_bytes, np.ndarray)
         or isinstance(width_bytes, np.ndarray)
@@ -124,9 +128,9 @@ def sram(
         or isinstance(banks, np.ndarray)
         or isinstance(temperature_k, np.ndarray)
     ):
-        return _single(size_bytes, width_bytes, node_nm, device, ports, banks, temperature_k, objective, law)
+        one = evaluate_one(size_bytes, width_bytes, node_nm, device, ports, banks, temperature_k, objective, law)
+        return _macro(given, device, ports, objective, law, *one)
     check_names(device, ports, objective)
-    given = (size_bytes, width_bytes, node_nm, banks, temperature_k)
     size, width, node, bank, kelvin = check_numbers(np.broadcast_arrays(*map(np.atleast_1d, given)), law)
     values = np.empty((len(size), 9))
     organisation = np.empty((len(size), 6), dtype=np.int64)
@@ -135,14 +139,6 @@ def sram(
         group = Group(device, at, ports, banked, objective, law)
         values[mine], organisation[mine], quality[mine] = evaluate_group(group, size[mine], width[mine], kelvin[mine])
     return _macro(given, device, ports, objective, law, values.T, organisation, quality)
-
-
-def _single(
-    size: float, width: float, node: float, device: str, ports: tuple[int, int, int], banks: float, kelvin: float,
-    objective: str, law: str | None,
-) -> Macro:  # fmt: skip
-    values, organisation, quality = evaluate_one(size, width, node, device, ports, banks, kelvin, objective, law)
-    return _macro((size, width, node, banks, kelvin), device, ports, objective, law, values, organisation, quality)
 
 
 def _macro(

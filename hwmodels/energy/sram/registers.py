@@ -1,9 +1,10 @@
 """Below 32 words: registers and latches instead of an SRAM, joined to it continuously.
 
-CACTI builds nothing shallower than 32 words. A register file reads through multiplexers and writes through clock gates,
-both of which grow with the words, so every quantity goes on a line from the SRAM of 32 words to a single register:
+CACTI builds nothing shallower than 32 words or smaller than 64 B. A register file reads through multiplexers and writes
+through clock gates, both of which grow with the words, so every quantity goes on a line from the smallest SRAM to a
+single register:
 
-    value(depth) = value(32) x (share + (1 - share) x (depth - 1) / 31)
+    value(depth) = value(full) x (share + (1 - share) x (depth - 1) / (full - 1)),    full = 32, or 64 B
 
 and the single register is a row of flip-flops. A flip-flop has about as many transistors as a full adder (24 against
 28, Weste & Harris, CMOS VLSI Design, 2011), and Horowitz (ISSCC 2014) has int8 to int32 adders at 45 nm: 3.1 to 3.8 fJ
@@ -17,12 +18,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FULL_DEPTH", "Shares", "single_register_shares"]
+__all__ = ["Shares", "full_depth", "single_register_shares"]
 
 Floats = NDArray[np.float64]
 
-FULL_DEPTH = 32
-"""Words from which on there is an SRAM."""
+LEAST_WORDS, LEAST_BYTES = 32, 64
+"""CACTI takes no bank of fewer."""
 
 FLIP_FLOP_J = 3.4e-15
 """Per bit at 45 nm: Horowitz, ISSCC 2014, adders of 8, 16 and 32 bits: 0.03, 0.05, 0.1 pJ [J]."""
@@ -30,6 +31,11 @@ FLIP_FLOP_MM2 = 4.3e-6
 """Per bit at 45 nm: Horowitz, ISSCC 2014, adders of 8, 16 and 32 bits: 36, 67, 137 um2 [mm2]."""
 TIME_SHARE = 0.3
 """Of a 32-word SRAM's access: clock to output of a flip-flop, three gate delays of ten. An assumption."""
+
+
+def full_depth(width: Floats) -> Floats:
+    """Give the words from which on there is an SRAM: 32, or 64 B [shape of the widths, in B]."""
+    return np.asarray(np.maximum(LEAST_WORDS, LEAST_BYTES / width))
 
 
 class Shares(NamedTuple):

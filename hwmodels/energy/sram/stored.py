@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +45,7 @@ SCALES = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1e-3, 1e-3])
 """From the table's units (J, W, s, um) to ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Objective:
+class Objective(NamedTuple):
     """What an organisation is chosen for: the least read_j^energy x access_s^delay x area_mm2^area.
 
     Attributes:
@@ -79,7 +78,7 @@ Point = Mapping[int, tuple[int, NDArray[np.float64]]]
 """At one width and depth: an organisation's place in the table to its marks and its values (`QUANTITIES`)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Block:
     """Everything the table holds of one device type, node and port set.
 
@@ -92,6 +91,15 @@ class Block:
     points: Mapping[tuple[int, int], Point]
     depths: Mapping[int, tuple[int, ...]]
     widths: tuple[int, ...]
+
+    @cached_property
+    def curves(self) -> Mapping[int, Mapping[int, Mapping[int, NDArray[np.float64]]]]:
+        """Values by width, organisation and depth, depths ascending."""
+        found: dict[int, dict[int, dict[int, NDArray[np.float64]]]] = {width: {} for width in self.widths}
+        for (width, depth), point in sorted(self.points.items()):
+            for which, (_, values) in point.items():
+                found[width].setdefault(which, {})[depth] = values
+        return found
 
     def without(self, pairs: frozenset[tuple[int, int]]) -> Block:
         """Leave points out: (width_bytes, depth) of each. For tests that predict what they left out."""

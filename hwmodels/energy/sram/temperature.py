@@ -53,7 +53,7 @@ def leakage_factor(device: str, node_nm: float, temperature_k: Num) -> Num:
 
 
 def _refusal(temperature_k: float) -> str:
-    return f"temperature_k is {temperature_k:g}; the device tables hold {COLDEST_K:g} to {HOTTEST_K:g} K"
+    return f"sram: temperature_k is {temperature_k:g}; the device tables hold {COLDEST_K:g} to {HOTTEST_K:g} K"
 
 
 @cache
