@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dse.plots.energy import (
+from dse.plots import (
     Deviation,
     SramPoints,
     dram_parts,
@@ -71,6 +71,10 @@ def _errors() -> Mapping[str, Mapping[str, Mapping[str, Floats]]]:
     }  # fmt: skip
 
 
+def _short(source: str) -> str:
+    return " ".join(source.split(",")[0].split()[:3])
+
+
 def _deviations() -> list[Deviation]:
     rows = []
     for check in published_checks():
@@ -85,7 +89,7 @@ def _deviations() -> list[Deviation]:
     for each in arithmetic_deviations("energy"):
         if each.scope in ("component", "unit"):
             ends = (float(end) / each.published for end in (each.estimate.value, each.estimate.low, each.estimate.high))
-            rows.append(Deviation("arithmetic", f"{each.what}, {each.source.split(',')[0][:28]}", *ends))
+            rows.append(Deviation("arithmetic", f"{each.what}, {_short(each.source)}", *ends))
     for macro in published_srams():
         if macro.kind == "figure":
             law, model = next(iter(macro.models.items()))

@@ -1,5 +1,7 @@
-"""Figures: rooflines, fronts, mappings, the survey and the memory wall. Drawn without a window, written by rename."""
+"""Figures: rooflines, fronts, mappings, energy, the survey, the memory wall. Drawn without a window, written by rename."""
 
+from dse.plots.energy import Deviation, dram_parts, operation_energy, published_deviations
+from dse.plots.energy_sram import SramPoints, error_distributions, sram_over_capacity
 from dse.plots.fronts import pareto
 from dse.plots.lengths import intensity_over_length, normalized_latency
 from dse.plots.mappings import level_traffic, loop_nest, network_traffic
@@ -20,7 +22,11 @@ __all__ = [
     "FILE_TYPES",
     "SURVEY_LENGTHS",
     "SURVEY_MODELS",
+    "Deviation",
+    "SramPoints",
     "axis_label",
+    "dram_parts",
+    "error_distributions",
     "flops_breakdown",
     "hardware_scaling",
     "intensity_over_length",
@@ -30,10 +36,13 @@ __all__ = [
     "network_traffic",
     "normalized_latency",
     "op_class_bars",
+    "operation_energy",
     "pareto",
+    "published_deviations",
     "resnet_beside_bert",
     "roofline",
     "save_figure",
+    "sram_over_capacity",
     "survey_counts",
     "training_compute_scaling",
 ]
