@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hwmodels.energy.bill import Bill
+from hwmodels.energy.checking import checked
 from hwmodels.energy.dram import dram_energy
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.pricing import price
@@ -17,6 +18,7 @@ from workloads.operator import Num, is_batch
 __all__ = ["priced"]
 
 
+@checked
 def priced(accelerator: Accelerator, bill: Bill | None = None, *, law: str | None = None) -> Accelerator:
     """Give an accelerator whose energies, leakage and turned knobs are those of its bill.
 

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 
 from hwmodels.cited import cited_rows
+from hwmodels.energy.checking import checked, positive
 from hwmodels.energy.combining import exact, product, total
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.technology import scaling
@@ -85,6 +86,7 @@ def dram_phys() -> Mapping[str, Phy]:
     }
 
 
+@checked
 def dram_phy(technology: str, bytes_per_s: Num, *, node_nm: Num) -> Component:
     """Price the bandwidth of a DRAM: as many PHYs and controllers as it takes.
 
@@ -105,8 +107,7 @@ def dram_phy(technology: str, bytes_per_s: Num, *, node_nm: Num) -> Component:
     known = dram_phys()
     if technology not in known:
         raise SpecError(f"no price for a DRAM interface {technology!r}; {nearest(technology, known)}")
-    if not np.all(np.asarray(bytes_per_s) > 0):
-        raise SpecError(f"{technology}: a bandwidth of {np.min(bytes_per_s):g} B/s; give more than zero")
+    positive(bytes_per_s, "bytes_per_s", f"{technology} interface")
     interface = known[technology]
     units = np.ceil(np.asarray(bytes_per_s) / interface.bytes_per_s - 1e-9)
     count: Num = float(units) if units.ndim == 0 else units
@@ -139,6 +140,7 @@ def dram_phy(technology: str, bytes_per_s: Num, *, node_nm: Num) -> Component:
     )
 
 
+@checked
 def logic_leakage(area_mm2: Estimate, *, node_nm: Num, low_power: Estimate | None = None) -> Estimate:
     """Estimate what logic of an area leaks.
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 from hwmodels.energy.arithmetic_formats import NumberFormat
 from hwmodels.energy.arithmetic_operations import add, mac, multiply
 from hwmodels.energy.arithmetic_published import Circuits, of_make
+from hwmodels.energy.checking import checked
 from hwmodels.energy.estimate import Estimate
 from workloads.operator import Num
 
 __all__ = ["add_area", "add_energy", "mac_area", "mac_energy", "multiply_area", "multiply_energy"]
 
 
+@checked
 def multiply_energy(
     a: NumberFormat,
     b: NumberFormat | None = None,
@@ -54,6 +56,7 @@ def multiply_energy(
     return of_make(multiply("energy", a, b, node_nm=node_nm, law=law), "energy", circuits)
 
 
+@checked
 def multiply_area(
     a: NumberFormat,
     b: NumberFormat | None = None,
@@ -74,6 +77,7 @@ def multiply_area(
     return of_make(multiply("area", a, b, node_nm=node_nm, law=law), "area", circuits)
 
 
+@checked
 def add_energy(format_: NumberFormat, *, node_nm: Num, law: str | None = None, circuits: Circuits = "any") -> Estimate:
     """Estimate the energy of an addition.
 
@@ -97,6 +101,7 @@ def add_energy(format_: NumberFormat, *, node_nm: Num, law: str | None = None, c
     return of_make(add("energy", format_, node_nm=node_nm, law=law), "energy", circuits)
 
 
+@checked
 def add_area(format_: NumberFormat, *, node_nm: Num, law: str | None = None, circuits: Circuits = "any") -> Estimate:
     """Estimate the area of an adder [mm2].
 
@@ -109,6 +114,7 @@ def add_area(format_: NumberFormat, *, node_nm: Num, law: str | None = None, cir
     return of_make(add("area", format_, node_nm=node_nm, law=law), "area", circuits)
 
 
+@checked
 def mac_energy(
     a: NumberFormat,
     b: NumberFormat | None = None,
@@ -145,6 +151,7 @@ def mac_energy(
     return of_make(mac("energy", a, b, accumulator=accumulator, node_nm=node_nm, law=law), "energy", circuits)
 
 
+@checked
 def mac_area(
     a: NumberFormat,
     b: NumberFormat | None = None,

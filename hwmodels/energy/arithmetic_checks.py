@@ -10,6 +10,7 @@ import numpy as np
 
 from hwmodels.energy.arithmetic_formats import number
 from hwmodels.energy.arithmetic_law import Anchor, Measure, Operation, anchors, at_anchor_node
+from hwmodels.energy.checking import checked
 from workloads.errors import SpecError, nearest
 
 __all__ = ["LeftOut", "check_measure", "leave_one_out", "width_error"]
@@ -42,6 +43,7 @@ class LeftOut:
     octaves: float
 
 
+@checked
 @cache
 def leave_one_out(measure: Measure = "energy") -> tuple[LeftOut, ...]:
     """Leave out every published figure in turn and predict it from the others.

@@ -15,6 +15,7 @@ from hwmodels.energy.arithmetic_formats import Number, NumberFormat, integer, nu
 from hwmodels.energy.arithmetic_law import Measure
 from hwmodels.energy.arithmetic_operations import add, multiply, summed
 from hwmodels.energy.arithmetic_published import Circuits, of_make
+from hwmodels.energy.checking import checked
 from hwmodels.energy.combining import product
 from hwmodels.energy.estimate import Estimate
 from workloads.errors import SpecError
@@ -29,6 +30,7 @@ _MUX_TRANSISTORS = (6, 12, 28)
 _MUX_SOURCE = "transistors over those of a full adder: Weste & Harris, CMOS VLSI Design, 4th ed., 2011"
 
 
+@checked
 def dequantize_energy(
     stored: NumberFormat,
     to: NumberFormat = "fp16",
@@ -72,6 +74,7 @@ def dequantize_energy(
     return of_make(_dequantize("energy", stored, to, entries, zero_point, node_nm, law), "energy", circuits)
 
 
+@checked
 def dequantize_area(
     stored: NumberFormat,
     to: NumberFormat = "fp16",
@@ -93,6 +96,7 @@ def dequantize_area(
     return of_make(_dequantize("area", stored, to, entries, zero_point, node_nm, law), "area", circuits)
 
 
+@checked
 def requantize_energy(
     accumulator: NumberFormat = "int32",
     to: NumberFormat = "int8",
@@ -131,6 +135,7 @@ def requantize_energy(
     return of_make(_requantize("energy", accumulator, to, multiplier, node_nm, law), "energy", circuits)
 
 
+@checked
 def requantize_area(
     accumulator: NumberFormat = "int32",
     to: NumberFormat = "int8",

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from hwmodels.energy.checking import checked
 from workloads.errors import SpecError, nearest
 from workloads.formats import FORMATS, Format
 from workloads.operator import Num
@@ -40,6 +41,11 @@ class Number:
     def stored_bits(self) -> Num:
         """Bits of one value in memory: the sign bit stands in for the hidden bit [bit]."""
         return self.significand_bits + self.exponent_bits
+
+    @property
+    def points(self) -> int:
+        """How many design points it is of."""
+        return max(np.size(self.significand_bits), np.size(self.exponent_bits))
 
 
 NumberFormat = str | Number
@@ -96,6 +102,7 @@ def _named(what: str) -> Number:
     return found
 
 
+@checked
 def integer(bits: Num) -> Number:
     """Give an integer format of any width; in a batch, of one width per point.
 
@@ -114,6 +121,7 @@ def integer(bits: Num) -> Number:
     return found
 
 
+@checked
 def floating(exponent_bits: Num, mantissa_bits: Num) -> Number:
     """Give a floating format with a sign, an exponent and a mantissa of any width.
 
@@ -150,6 +158,7 @@ def default_accumulator(a: Number, b: Number) -> Number:
     return number("fp32" if max(floats) <= 24 else "fp64")
 
 
+@checked
 def exact_accumulator(a: NumberFormat, b: NumberFormat, length: float) -> Number:
     """Give the narrowest integer that holds a dot product of any integers of two formats.
 
@@ -168,8 +177,8 @@ def exact_accumulator(a: NumberFormat, b: NumberFormat, length: float) -> Number
     first, second = number(a), number(b)
     if first.kind != "int" or second.kind != "int":
         raise SpecError(f"{first.name} x {second.name}: only integers have an exact accumulator; name one: fp32")
-    if not length >= 1:
-        raise SpecError(f"a dot product has at least one product, not {length}")
+    if not 1 <= length < float("inf"):
+        raise SpecError(f"a dot product has at least one product, not {length:g}")
     return integer(first.significand_bits + second.significand_bits + int(np.ceil(np.log2(length))))
 
 

@@ -12,6 +12,7 @@ from hwmodels.energy.arithmetic_checks import check_measure, leave_one_out
 from hwmodels.energy.arithmetic_law import Measure
 from hwmodels.energy.arithmetic_nodes import UNITS
 from hwmodels.energy.arithmetic_operations import add, mac, multiply
+from hwmodels.energy.checking import checked
 from hwmodels.energy.estimate import Estimate
 from workloads.errors import SpecError, nearest
 
@@ -60,6 +61,7 @@ class ArithmeticDeviation:
     note: str
 
 
+@checked
 @cache
 def arithmetic_deviations(measure: Measure = "energy") -> tuple[ArithmeticDeviation, ...]:
     """Compare the law with every published figure at hand that is no anchor.
@@ -121,6 +123,7 @@ def _ends(over: Iterable[float]) -> tuple[float, float]:
     return min(figures), max(figures)
 
 
+@checked
 @cache
 def circuit_spread(measure: Measure = "energy") -> Estimate:
     """Give how far other circuits than Horowitz' and Jouppi's lie from the law: published over law.
@@ -183,6 +186,7 @@ def _widened(estimate: Estimate, unit: str, spread: Estimate, text: str = "") ->
     return replace(estimate, low=low, high=high, formula=formula, parts=parts)
 
 
+@checked
 def arithmetic_tables(measure: Measure = "energy") -> str:
     """Write the leave-one-out errors and the deviations as a text for reports.
 

@@ -9,7 +9,7 @@ from functools import cache as remember
 import numpy as np
 
 from hwmodels.cited import cited_rows
-from hwmodels.energy.checking import positive
+from hwmodels.energy.checking import checked, positive
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.log_tables import LogTable, build_table, look_up, to_estimate
 from workloads.errors import SpecError
@@ -52,6 +52,7 @@ class CacheMacro:
         return {name: getattr(self, name) for name in COLUMNS}
 
 
+@checked
 def cache(size_bytes: Num, line_bytes: int = 64, *, associativity: int = 8, node_nm: float = 22.0) -> CacheMacro:
     """Estimate a set-associative cache of high-performance transistors at 350 K, one bank, one port.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwmodels.energy.checking import checked
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.technology import nominal_supply, relative_delay, relative_energy, voltage_at_clock
 from workloads.errors import SpecError
@@ -42,6 +43,7 @@ class Clocking:
         return {"energy": self.energy, "delay": self.delay, "leakage": self.leakage}
 
 
+@checked
 def clocking(node_nm: Num, clock_scale: Num = 1.0) -> Clocking:
     """Price a clock: a faster one needs a higher supply, a slower one runs at a lower, down to a floor.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache as remember
 
 from hwmodels.cited import cited_rows
-from hwmodels.energy.checking import positive
+from hwmodels.energy.checking import checked, positive
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.log_tables import LogTable, build_table, look_up, to_estimate
 from workloads.errors import SpecError
@@ -127,6 +127,7 @@ class StackedDie:
         return {name: getattr(self, name) for name in STACK_COLUMNS}
 
 
+@checked
 def dram_die(size_bytes: Num, *, output_bits: Num = 8, page_bits: Num = 8192, node_nm: Num = 32.0) -> DramDie:
     """Estimate a commodity DRAM die at 350 K: the core, without interface and termination.
 
@@ -156,6 +157,7 @@ def dram_die(size_bytes: Num, *, output_bits: Num = 8, page_bits: Num = 8192, no
     return DramDie(**{name: to_estimate(reading, *column) for name, column in DIE_COLUMNS.items()})
 
 
+@checked
 def stacked_dram_die(die_gbit: Num, *, io_bits: Num = 16, node_nm: Num = 32.0, stacked_dies: int = 1) -> StackedDie:
     """Estimate one die of CACTI-3DD's model.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache as remember
 
 from hwmodels.cited import cited_rows
-from hwmodels.energy.checking import positive
+from hwmodels.energy.checking import checked, positive
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.log_tables import LogTable, build_table, look_up, to_estimate
 from workloads.errors import SpecError
@@ -65,6 +65,7 @@ class EdramMacro:
         return {name: getattr(self, name) for name in COLUMNS}
 
 
+@checked
 def edram(size_bytes: Num, width_bytes: Num = 64, *, node_nm: Num = 45.0) -> EdramMacro:
     """Estimate a macro of logic-process eDRAM with high-performance periphery at 350 K, one bank, one port.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
@@ -9,6 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 
 from hwmodels.units import format_si
+from workloads.errors import SpecError
 from workloads.operator import Num
 
 __all__ = ["Estimate", "Explained", "Origin", "explain"]
@@ -42,6 +44,11 @@ class Estimate:
     source: str
     parts: Mapping[str, Estimate] = field(default_factory=dict)
 
+    @property
+    def points(self) -> int:
+        """How many design points it is of."""
+        return np.size(self.value)
+
 
 @runtime_checkable
 class Explained(Protocol):
@@ -57,6 +64,9 @@ def explain(what: Estimate | Explained) -> str:
     Args:
         what: An `Estimate`, or a record that has `estimates()`: what the functions of `hwmodels.energy` return.
 
+    Raises:
+        SpecError: It is neither.
+
     Example:
         >>> product = Estimate(value=2e-13, unit="J", low=1.5e-13, high=2.5e-13, origin="anchor", formula="int8 x int8",
         ...                    source="Horowitz, ISSCC 2014")
@@ -65,6 +75,8 @@ def explain(what: Estimate | Explained) -> str:
           int8 x int8
           source: Horowitz, ISSCC 2014
     """
+    if not isinstance(what, Estimate | Explained):
+        raise SpecError(f"explain: no numbers in {reprlib.repr(what)}; give what a function of hwmodels.energy returns")
     if isinstance(what, Estimate):
         return "\n".join(_lines(what, ""))
     return "\n".join(line for name, estimate in what.estimates().items() for line in _lines(estimate, name))

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from hwmodels.cited import cited_rows
+from hwmodels.energy.checking import checked
 from hwmodels.energy.estimate import Estimate
 from hwmodels.roofline import RooflineDevice
 from workloads.errors import SpecError
@@ -84,6 +87,7 @@ class PeakPower:
         return {"compute": self.compute, "memory": self.memory, "static": self.static}
 
 
+@checked
 def level_energies(device: RooflineDevice) -> tuple[LevelBits, ...]:
     """Give the energy of a bit at every memory level, innermost first, as an increment and inclusive.
 
@@ -123,6 +127,7 @@ def level_energies(device: RooflineDevice) -> tuple[LevelBits, ...]:
     return tuple(found)
 
 
+@checked
 def operand_delivery(
     device: RooflineDevice,
     format: str = "fp16",
@@ -153,8 +158,10 @@ def operand_delivery(
     levels = {level.name: level for level in device.memory}
     if not {"L1", "L2"} <= levels.keys():
         raise SpecError(f"{device.name}: operand delivery needs levels L1 and L2; it has {', '.join(levels)}")
-    if min(*tile, *warp) < 1:
-        raise SpecError(f"operand delivery: tile {tile} and warp {warp} need at least one output each way")
+    for name, shape in (("tile", tile), ("warp", warp)):
+        sides = shape if isinstance(shape, tuple | list) else ()
+        if len(sides) != 2 or not all(isinstance(side, int | np.integer) and 1 <= side < 2**53 for side in sides):
+            raise SpecError(f"operand_delivery: {name} is {shape!r}; at least one output each way, as in (128, 64)")
     bits = FORMATS[format_code(format)].bits
     per_flop = [bits * (m + n) / (2 * m * n) for m, n in (tile, warp)]
     from_l2 = per_flop[0] * (levels["L2"].j_per_bit + levels["L1"].j_per_bit)
@@ -170,6 +177,7 @@ def operand_delivery(
     )
 
 
+@checked
 def peak_power(device: RooflineDevice, format: str = "fp16") -> PeakPower:
     """Give what a device draws at its own peaks, for a check against its TDP.
 

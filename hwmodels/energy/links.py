@@ -8,7 +8,7 @@ from functools import cache as remember
 import numpy as np
 
 from hwmodels.cited import cited_rows
-from hwmodels.energy.checking import positive
+from hwmodels.energy.checking import checked, positive
 from hwmodels.energy.estimate import Estimate
 from workloads.errors import SpecError, nearest
 from workloads.operator import Num
@@ -16,6 +16,7 @@ from workloads.operator import Num
 __all__ = ["known_links", "link_energy"]
 
 
+@checked
 def known_links(scope: str | None = None) -> Mapping[str, str]:
     """Give the known links and their scopes: on chip, package, board, network.
 
@@ -35,6 +36,7 @@ def known_links(scope: str | None = None) -> Mapping[str, str]:
     return {name: of for name, of in every.items() if scope in (None, of)}
 
 
+@checked
 def link_energy(name: str, *, hops: Num = 1) -> Estimate:
     """Give the energy of moving one bit over a link, both ends included.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwmodels.cited import cited_rows
-from hwmodels.energy.checking import fraction
+from hwmodels.energy.checking import checked, fraction
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.wire_table import LOW_SWING, TABLE, origin_of, plain, read_column
 from workloads.errors import SpecError
@@ -36,6 +36,7 @@ class LowSwing:
         return {"energy": self.energy, "delay": self.delay, "leakage": self.leakage}
 
 
+@checked
 def low_swing(
     node_nm: Num, *, device: str = "itrs-hp", projection: str = "conservative", activity: Num = 1.0
 ) -> LowSwing:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwmodels.energy.checking import positive
+from hwmodels.energy.checking import checked, positive
 from hwmodels.energy.combining import product, total
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.noc_edges import AMONG, NETWORKS, PES_AT_MOST, driven, edges_of, whole
@@ -52,6 +52,7 @@ class Delivery:
         return {"links": self.links, "length": self.length_mm, "routers": self.routers}
 
 
+@checked
 def hops(
     network: str, rows: Num, columns: Num, destinations: Num = 1, *, pitch_mm: Num = 1.0, among: str = "any"
 ) -> Delivery:
@@ -101,6 +102,7 @@ def hops(
     return Delivery(links=links, length_mm=length, routers=routers)
 
 
+@checked
 def multicast_energy(
     bits: Num,
     rows: Num,
@@ -153,6 +155,7 @@ def multicast_energy(
     return total(parts, "J", f"bits over a {network}, to PEs of {among}")
 
 
+@checked
 def broadcast_energy(
     bits: Num,
     rows: Num,
@@ -190,6 +193,7 @@ def broadcast_energy(
     )
 
 
+@checked
 def reduction_energy(
     bits: Num,
     rows: Num,

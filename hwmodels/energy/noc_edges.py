@@ -85,7 +85,7 @@ def driven(edges: Edges, rows: Floats, columns: Floats, destinations: Floats, am
 
 
 def whole(value: Num, name: str, where: str) -> Floats:
-    """Give whole numbers from one on as an array, shape (n_points,).
+    """Give whole numbers from 1 to 2**53 as an array, shape (n_points,).
 
     Args:
         value: One value, or shape (n_points,).
@@ -96,9 +96,9 @@ def whole(value: Num, name: str, where: str) -> Floats:
         SpecError: They are none.
     """
     numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
-    wrong = numbers[~(np.isfinite(numbers) & (numbers >= 1) & (numbers == np.floor(numbers)))]
+    wrong = numbers[~(np.isfinite(numbers) & (numbers >= 1) & (numbers <= 2**53) & (numbers == np.floor(numbers)))]
     if wrong.size:
-        raise SpecError(f"{where}: {name} = {wrong[0]:g}; a whole number from 1 on is needed")
+        raise SpecError(f"{where}: {name} = {wrong[0]:g}; a whole number from 1 on is needed, 2**53 at most")
     return numbers
 
 

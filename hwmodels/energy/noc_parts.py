@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.cited import cited_rows
-from hwmodels.energy.checking import positive
+from hwmodels.energy.checking import checked, positive
 from hwmodels.energy.combining import product
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.links import link_energy
@@ -21,6 +21,7 @@ __all__ = ["counted", "in_unit", "neighbour_energy", "pe_pitch", "peer_distance"
 GEOMETRY = "geometry of the network"
 
 
+@checked
 def neighbour_energy(bits: Num, pitch_mm: Num, *, node_nm: Num = 45.0, wire: Estimate | None = None) -> Estimate:
     """Give the energy of one systolic link: a word to the next PE, without the register there.
 
@@ -43,6 +44,7 @@ def neighbour_energy(bits: Num, pitch_mm: Num, *, node_nm: Num = 45.0, wire: Est
     return priced(per_mm, positive(bits, "bits", where), length, "mm of wire")
 
 
+@checked
 def router_energy(node_nm: Num = 12.0, *, law: str | None = None) -> Estimate:
     """Give the energy of a bit that passes one router of a mesh, the link apart.
 
@@ -85,6 +87,7 @@ def router_energy(node_nm: Num = 12.0, *, law: str | None = None) -> Estimate:
     )
 
 
+@checked
 def peer_distance(rows: Num, columns: Num, pitch_mm: Num = 1.0) -> Estimate:
     """Give the mean right-angled distance between two different PEs.
 
@@ -116,6 +119,7 @@ def peer_distance(rows: Num, columns: Num, pitch_mm: Num = 1.0) -> Estimate:
     return counted(float(value[0]) if single else value, "mm", "mean distance of two different PEs")
 
 
+@checked
 def pe_pitch(pe_area_mm2: Num | Estimate) -> Estimate:
     """Give the pitch of PEs that are square and stand side by side.
 

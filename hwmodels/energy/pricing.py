@@ -14,6 +14,7 @@ import numpy as np
 
 from hwmodels.energy.area import Component, dram_phy, dram_phys
 from hwmodels.energy.bill import NOT_COUNTED, Bill
+from hwmodels.energy.checking import checked
 from hwmodels.energy.clocks import Clocking, clocking
 from hwmodels.energy.combining import product
 from hwmodels.energy.estimate import Estimate
@@ -46,6 +47,7 @@ class _Site:
     bandwidth: Scales
 
 
+@checked
 def price(
     accelerator: Accelerator,
     *,

@@ -14,6 +14,7 @@ from hwmodels.cited import cited_rows
 from hwmodels.energy.applying import priced
 from hwmodels.energy.arithmetic import mac_energy
 from hwmodels.energy.bill import Bill
+from hwmodels.energy.checking import checked
 from hwmodels.energy.combining import product, total
 from hwmodels.energy.dram import dram_energy
 from hwmodels.energy.estimate import Estimate
@@ -72,6 +73,7 @@ class PublishedCheck:
         return {f"{self.chip}: {self.item}": self.predicted}
 
 
+@checked
 def published_checks(chip: str | None = None) -> tuple[PublishedCheck, ...]:
     """Hold the models against published totals.
 

@@ -6,6 +6,7 @@ says so and stops no other one.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -105,6 +106,9 @@ def predict_table(rows: Columns) -> dict[str, Any]:
         >>> print(table["reason"][1])
         sram: size_bytes is 4; every bank holds at least one word of width_bytes: give more
     """
+    if not (hasattr(rows, "__iter__") and hasattr(rows, "__getitem__")):
+        raise SpecError(f"predict_table: {reprlib.repr(rows)} is no table; give columns by name, as in "
+                        '{"size_bytes": [262144], "width_bytes": [8]}')  # fmt: skip
     given = list(rows)
     _check_columns(given)
     count = _length(rows, given)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.cited import cited_rows
-from hwmodels.energy.checking import fraction, positive
+from hwmodels.energy.checking import checked, fraction, positive
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.wire_table import (
     DEVICES,
@@ -46,6 +46,7 @@ _SEMI_GLOBAL = 4 / 2.5
 """Pitch over that of local wires. Source: CACTI 7, technology files."""
 
 
+@checked
 def wire_energy(
     node_nm: Num,
     *,
@@ -101,6 +102,7 @@ def wire_energy(
     )
 
 
+@checked
 def wire_delay(
     node_nm: Num, *, kind: str = "delay_plus_30pct", device: str = "itrs-hp", projection: str = "conservative"
 ) -> Estimate:
@@ -149,6 +151,7 @@ def wire_delay(
     )
 
 
+@checked
 def wire_leakage(
     node_nm: Num,
     *,
@@ -195,6 +198,7 @@ def wire_leakage(
     )
 
 
+@checked
 def wire_area(bits: Num, length_mm: Num, node_nm: Num) -> Estimate:
     """Give the metal that parallel wires cover: tracks of semi-global pitch, without the repeaters below.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hwmodels.energy.checking import fraction, positive
+from hwmodels.energy.checking import checked, fraction, positive
 from hwmodels.energy.dram.background import dram_background_w
 from hwmodels.energy.dram.published import SCOPES, anchor, join_sources, scopes_of, technologies
 from hwmodels.energy.dram.split import Split, split_of
@@ -75,6 +75,7 @@ def bits_per_activation(row_hit_rate: Num, *, page_bits: Num, burst_bits: Num) -
     return bits if np.ndim(bits) else float(bits)
 
 
+@checked
 def dram_energy(
     technology: str,
     *,

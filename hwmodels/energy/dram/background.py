@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwmodels.cited import cited_rows
-from hwmodels.energy.checking import positive
+from hwmodels.energy.checking import checked, positive
 from hwmodels.energy.dram.currents import STATES, Span, devices, spans
 from hwmodels.energy.dram.published import join_sources, scopes_of
 from hwmodels.energy.estimate import Estimate, Origin
@@ -32,6 +32,7 @@ class _PerByte:
     source: str
 
 
+@checked
 def dram_background_w(
     technology: str, capacity_bytes: Num, *, state: str = "standby", interface_peak_b_per_s: Num | None = None
 ) -> Estimate:

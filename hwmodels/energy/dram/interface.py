@@ -7,7 +7,7 @@ from functools import cache as remember
 import numpy as np
 
 from hwmodels.cited import cited_rows
-from hwmodels.energy.checking import positive
+from hwmodels.energy.checking import checked, positive
 from hwmodels.energy.estimate import Estimate
 from workloads.errors import SpecError, nearest
 from workloads.operator import Num
@@ -17,6 +17,7 @@ __all__ = ["dram_interface_energy"]
 DIRECTIONS = {"read": "READ", "write": "WRITE"}
 
 
+@checked
 def dram_interface_energy(interface: str, bus_hz: Num, *, ranks: int = 1, direction: str = "read") -> Estimate:
     """Estimate the interface energy of a bit at full rate: drivers, PHY, termination, bias; half of the bits toggle.
 

@@ -8,6 +8,7 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from hwmodels.energy.checking import checked
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.technology.curves import Curve, area_curves, energy_curves, supply_curve, table_curve
 from workloads.errors import SpecError, nearest
@@ -31,6 +32,7 @@ LAWS: Mapping[str, tuple[str, ...]] = {
 """Names of the laws of each quantity; the first is what `scaling` uses when none is named."""
 
 
+@checked
 def scaling(quantity: str, from_nm: Num, to_nm: Num, *, law: str | None = None) -> Estimate:
     """Give the factor by which a quantity changes from one technology node to another, each at its nominal supply.
 
@@ -91,6 +93,7 @@ _remembered = lru_cache(maxsize=4096)(_scaling)
 """For single nodes: a batch costs little per point, a single one some tenths of a millisecond."""
 
 
+@checked
 def node_range(quantity: str, law: str | None = None) -> tuple[float, float]:
     """Give the largest and smallest node that a law covers [nm].
 

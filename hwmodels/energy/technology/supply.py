@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hwmodels.energy.checking import checked
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.technology.alpha_power import SHARES, fit_error, log_delay, log_energy, share_at
 from hwmodels.energy.technology.curves import STILLMAKER, supply_curve
@@ -28,6 +29,7 @@ __all__ = [
 _SOURCE = f"{STILLMAKER}; Sakurai & Newton, Alpha-power law MOSFET model, JSSC 25(2), 1990"
 
 
+@checked
 def nominal_supply(node_nm: Num) -> Num:
     """Give the nominal supply of high-performance logic [V].
 
@@ -45,6 +47,7 @@ def nominal_supply(node_nm: Num) -> Num:
     return _plain(np.exp(supply_curve().log_at(node_nm)))
 
 
+@checked
 def supply_range(node_nm: Num) -> tuple[Num, Num]:
     """Give the lowest and highest supply that the laws cover [V].
 
@@ -56,6 +59,7 @@ def supply_range(node_nm: Num) -> tuple[Num, Num]:
     return SHARES[0] * nominal, SHARES[1] * nominal
 
 
+@checked
 def clock_range(node_nm: Num) -> tuple[Num, Num]:
     """Give the clocks at the lowest and highest supply, relative to the nominal one.
 
@@ -70,6 +74,7 @@ def clock_range(node_nm: Num) -> tuple[Num, Num]:
     return low, high
 
 
+@checked
 def relative_energy(node_nm: Num, vdd_v: Num) -> Estimate:
     """Give the switching energy of logic at a supply, relative to the nominal supply of the node.
 
@@ -98,6 +103,7 @@ def relative_energy(node_nm: Num, vdd_v: Num) -> Estimate:
     )  # fmt: skip
 
 
+@checked
 def relative_delay(node_nm: Num, vdd_v: Num) -> Estimate:
     """Give the delay of logic at a supply, relative to the nominal supply of the node: falls with the supply.
 
@@ -121,6 +127,7 @@ def relative_delay(node_nm: Num, vdd_v: Num) -> Estimate:
     return _delay_estimate(np.exp(log_delay(nodes, shares)), "delay")
 
 
+@checked
 def clock_at_voltage(node_nm: Num, vdd_v: Num) -> Estimate:
     """Give the clock that a supply allows, relative to the clock at the nominal supply.
 
@@ -134,6 +141,7 @@ def clock_at_voltage(node_nm: Num, vdd_v: Num) -> Estimate:
     return _delay_estimate(np.exp(-log_delay(nodes, shares)), "clock")
 
 
+@checked
 def voltage_at_clock(node_nm: Num, clock_ratio: Num) -> Num:
     """Give the supply that a clock needs: the inverse of `clock_at_voltage`.
 

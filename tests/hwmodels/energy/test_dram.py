@@ -353,7 +353,7 @@ def test_between_clocks_an_interface_costs_what_its_neighbours_do() -> None:
         (lambda: dram.dram_energy("DDR4", row_hit_rate=1.2), "row_hit_rate = 1.2; it must be between 0 and 1"),
         (lambda: dram.dram_energy("DDR4", row_hit_rate=np.array([0.5, -0.1])), "row_hit_rate = -0.1"),
         (lambda: dram.dram_energy("DDR4", row_hit_rate=float("nan")), "row_hit_rate = nan"),
-        (lambda: dram.dram_energy("DDR4", row_hit_rate="high"), "is no number"),  # type: ignore[arg-type]
+        (lambda: dram.dram_energy("DDR4", row_hit_rate="high"), "row_hit_rate is 'high'; give one number"),  # type: ignore[arg-type]
         (lambda: dram.dram_energy("LPDDR2", row_hit_rate=0.5), "nobody published a split of LPDDR2"),
         (lambda: dram.dram_energy("HBM2E", scope="device", row_hit_rate=0.5), "take scope='device[+]io'"),
         (lambda: dram.dram_energy("DDR4", page_bits=4096), "give row_hit_rate too"),
