@@ -1,4 +1,4 @@
-"""Figures: rooflines, fronts, mappings, energy, the survey, the memory wall. Drawn without a window, written by rename."""
+"""Figures: rooflines, fronts, mappings, energy, the survey, the memory wall: drawn without a window, written whole."""
 
 from dse.plots.energy import Deviation, dram_parts, operation_energy, published_deviations
 from dse.plots.energy_sram import SramPoints, error_distributions, sram_over_capacity
