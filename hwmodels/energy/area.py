@@ -153,6 +153,9 @@ def logic_leakage(area_mm2: Estimate, *, node_nm: Num, low_power: Estimate | Non
         The density of synthesised units at 40 nm, that of a multiplier; band: down to that of a register. Leakage and
         area are scaled to the node apart.
 
+    Raises:
+        SpecError: No area in an estimate, or a node out of range.
+
     Source:
         Shao et al., Aladdin, ISCA 2014 (tables/area_components.csv).
 

@@ -43,6 +43,9 @@ def multiply_energy(
     Raises:
         SpecError: No such format, law or `circuits`, or a node out of range.
 
+    Source:
+        Horowitz, ISSCC 2014 (45 nm); Jouppi et al., Ten Lessons, ISCA 2021 (7 nm); `arithmetic_published.csv` (bands).
+
     Example:
         >>> multiply_energy("int8", node_nm=45).value
         2e-13
@@ -67,7 +70,7 @@ def multiply_area(
 ) -> Estimate:
     """Estimate the area of a multiplier [mm2].
 
-    Published at 45 nm alone; elsewhere scaled. Arguments and errors: as `multiply_energy`, with the laws of
+    Published at 45 nm alone; elsewhere scaled. Arguments, errors and sources: as `multiply_energy`, with the laws of
     `LAWS["logic area"]`.
 
     Example:
@@ -94,6 +97,9 @@ def add_energy(format_: NumberFormat, *, node_nm: Num, law: str | None = None, c
     Raises:
         SpecError: No such format, law or `circuits`, or a node out of range.
 
+    Source:
+        Horowitz, ISSCC 2014 (45 nm); Jouppi et al., Ten Lessons, ISCA 2021 (7 nm); `arithmetic_published.csv` (bands).
+
     Example:
         >>> add_energy("fp32", node_nm=7).value
         3.8e-13
@@ -105,7 +111,7 @@ def add_energy(format_: NumberFormat, *, node_nm: Num, law: str | None = None, c
 def add_area(format_: NumberFormat, *, node_nm: Num, law: str | None = None, circuits: Circuits = "any") -> Estimate:
     """Estimate the area of an adder [mm2].
 
-    Published at 45 nm alone; elsewhere scaled. Arguments and errors: as `add_energy`.
+    Published at 45 nm alone; elsewhere scaled. Arguments, errors and sources: as `add_energy`.
 
     Example:
         >>> add_area("int32", node_nm=45).value
@@ -142,6 +148,9 @@ def mac_energy(
     Raises:
         SpecError: No such format, law or `circuits`, or a node out of range.
 
+    Source:
+        Horowitz, ISSCC 2014 (45 nm); Jouppi et al., Ten Lessons, ISCA 2021 (7 nm); `arithmetic_published.csv` (bands).
+
     Example:
         >>> mac_energy("int8", node_nm=7).value
         1e-13
@@ -163,7 +172,7 @@ def mac_area(
 ) -> Estimate:
     """Estimate the area of a multiplier and an accumulating adder, without registers [mm2].
 
-    Arguments and errors: as `mac_energy`, with the laws of `LAWS["logic area"]`.
+    Arguments, errors and sources: as `mac_energy`, with the laws of `LAWS["logic area"]`.
 
     Example:
         >>> round(mac_area("int8", node_nm=45).value * 1e6)

@@ -87,7 +87,7 @@ def dequantize_area(
 ) -> Estimate:
     """Estimate the area of the logic that dequantizes one value at a time, without registers for a table [mm2].
 
-    Arguments and errors: as `dequantize_energy`, with the laws of `LAWS["logic area"]`.
+    Arguments, errors and sources: as `dequantize_energy`, with the laws of `LAWS["logic area"]`.
 
     Example:
         >>> dequantize_area("int4", "fp16", node_nm=45).unit
@@ -147,7 +147,7 @@ def requantize_area(
 ) -> Estimate:
     """Estimate the area of the logic that requantizes one value at a time [mm2].
 
-    Arguments and errors: as `requantize_energy`, with the laws of `LAWS["logic area"]`.
+    Arguments, errors and sources: as `requantize_energy`, with the laws of `LAWS["logic area"]`.
 
     Example:
         >>> requantize_area(node_nm=45).parts["multiply"].value

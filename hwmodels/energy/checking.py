@@ -164,12 +164,14 @@ def fraction(value: Num, name: str, where: str) -> Num:
 def _within(
     value: Num, name: str, where: str, *, ok: Callable[[NDArray[np.float64]], NDArray[np.bool_]], rule: str
 ) -> None:
-    try:
-        numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
-    except (TypeError, ValueError) as fault:
+    given = np.asarray(value)
+    if given.dtype.kind not in "iufb":  # texts, complex numbers, objects, integers that no float holds
         raise SpecError(
-            f"{where}: {name} = {value!r} is no number; give one number or an array of shape (n_points,)"
-        ) from fault
+            f"{where}: {name} = {reprlib.repr(value)} is no number; give one number or an array of shape (n_points,)"
+        )
+    numbers = np.atleast_1d(given).astype(np.float64)
+    if not numbers.size:
+        raise SpecError(f"{where}: {name} is an array of no points; give at least one")
     if numbers.ndim > 1:
         raise SpecError(f"{where}: {name} has shape {numbers.shape}; give one number or an array of shape (n_points,)")
     bad = numbers[~ok(numbers)]

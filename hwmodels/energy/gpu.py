@@ -94,6 +94,14 @@ def level_energies(device: RooflineDevice) -> tuple[LevelBits, ...]:
     Args:
         device: A GPU or CPU.
 
+    Returns:
+        A record per level, both numbers in J/bit.
+
+    Raises:
+        SpecError: Something else than a GPU or CPU.
+
+    Source: of the device's own levels, see its `sources`.
+
     Example:
         >>> import hwmodels
         >>> *_, dram = level_energies(hwmodels.load("a100-sxm-80gb"))

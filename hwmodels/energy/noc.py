@@ -139,6 +139,8 @@ def multicast_energy(
     Raises:
         SpecError: As in `hops`; or a number of bits or a pitch that is not above zero.
 
+    Source: as in `hops` and `wire_energy`; routers: `router_energy`.
+
     Example:
         >>> energy = multicast_energy(16, 12, 14, 0.1, 14, among="row", node_nm=65)
         >>> round(float(energy.value) * 1e12, 2)
@@ -179,8 +181,13 @@ def broadcast_energy(
         wire: Energy of a bit and a millimetre.
         router: Energy of a bit and a router.
 
+    Returns:
+        J.
+
     Raises:
         SpecError: As in `multicast_energy`.
+
+    Source: as in `hops` and `wire_energy`.
 
     Example:
         >>> from hwmodels.energy.noc import multicast_energy
@@ -224,8 +231,13 @@ def reduction_energy(
         wire: Energy of a bit and a millimetre.
         router: Energy of a bit and a router.
 
+    Returns:
+        J.
+
     Raises:
         SpecError: As in `multicast_energy`.
+
+    Source: as in `hops` and `wire_energy`.
 
     Example:
         >>> along = reduction_energy(32, 16, 16, 0.05, 16, network="systolic", among="row", node_nm=45)

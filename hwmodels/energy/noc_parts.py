@@ -31,8 +31,13 @@ def neighbour_energy(bits: Num, pitch_mm: Num, *, node_nm: Num = 45.0, wire: Est
         node_nm: Of a wire that is not given.
         wire: Energy of a bit and a millimetre; None: `wire_energy` at the node, random bits (`RANDOM_DATA`).
 
+    Returns:
+        J.
+
     Raises:
         SpecError: A number that is not above zero, or an unknown node.
+
+    Source: as in `wire_energy`.
 
     Example:
         >>> round(float(neighbour_energy(16, 0.1, node_nm=45).value) * 1e15, 1)

@@ -97,6 +97,10 @@ _remembered = lru_cache(maxsize=4096)(_scaling)
 def node_range(quantity: str, law: str | None = None) -> tuple[float, float]:
     """Give the largest and smallest node that a law covers [nm].
 
+    Args:
+        quantity: A key of `LAWS`.
+        law: A name of `LAWS[quantity]`; None: its first.
+
     Raises:
         SpecError: No such quantity or law.
 

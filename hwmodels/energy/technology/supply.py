@@ -39,6 +39,9 @@ def nominal_supply(node_nm: Num) -> Num:
     Raises:
         SpecError: A node out of range.
 
+    Source:
+        tables/supply.csv: Stillmaker & Baas, Integration 58, 2017.
+
     Example:
         >>> round(nominal_supply(7), 3)
         0.8
@@ -51,6 +54,14 @@ def nominal_supply(node_nm: Num) -> Num:
 def supply_range(node_nm: Num) -> tuple[Num, Num]:
     """Give the lowest and highest supply that the laws cover [V].
 
+    Args:
+        node_nm: One node or shape (n_points,), 3 to 180 [nm].
+
+    Raises:
+        SpecError: A node out of range.
+
+    Source: as `nominal_supply`; the shares of it are those that `relative_energy` is drawn for.
+
     Example:
         >>> [round(volt, 2) for volt in supply_range(45)]
         [0.65, 1.2]
@@ -62,6 +73,17 @@ def supply_range(node_nm: Num) -> tuple[Num, Num]:
 @checked
 def clock_range(node_nm: Num) -> tuple[Num, Num]:
     """Give the clocks at the lowest and highest supply, relative to the nominal one.
+
+    Args:
+        node_nm: One node or shape (n_points,), 3 to 180 [nm].
+
+    Returns:
+        Both as factors, one value or shape (n_points,) each.
+
+    Raises:
+        SpecError: A node out of range.
+
+    Source: as `relative_delay`.
 
     Example:
         >>> low, high = clock_range(7)
