@@ -10,7 +10,7 @@ import numpy as np
 
 from hwmodels.cited import cited_rows
 from hwmodels.energy.checking import checked, positive
-from hwmodels.energy.combining import exact, product, total
+from hwmodels.energy.combining import exact, in_unit, product, total
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.technology import scaling
 from workloads.errors import SpecError, nearest
@@ -175,7 +175,7 @@ def logic_leakage(area_mm2: Estimate, *, node_nm: Num, low_power: Estimate | Non
         formula="leakage per area of an adder at 40 nm; band: register to multiplier",
         source=rows[0]["source"],
     )
-    factors: list[Num | Estimate] = [_density_ratio(node_nm), area_mm2]
+    factors: list[Num | Estimate] = [_density_ratio(node_nm), in_unit(area_mm2, "mm2", "area_mm2")]
     if low_power is not None:
         factors.append(low_power)
     return product(density, *factors, unit="W", formula="leakage of logic")

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from hwmodels.energy.checking import checked
+from hwmodels.energy.shapes import span
 from workloads.errors import SpecError, nearest
 from workloads.formats import FORMATS, Format
 from workloads.operator import Num
@@ -116,7 +117,7 @@ def integer(bits: Num) -> Number:
         >>> integer(np.array([2, 3, 4])).name
         'int2..4'
     """
-    found = Number(f"int{_span(bits)}", "int", bits, 0)
+    found = Number(f"int{span(bits)}", "int", bits, 0)
     _check(found)
     return found
 
@@ -136,7 +137,7 @@ def floating(exponent_bits: Num, mantissa_bits: Num) -> Number:
         >>> floating(4, 3).name
         'e4m3'
     """
-    found = Number(f"e{_span(exponent_bits)}m{_span(mantissa_bits)}", "float", mantissa_bits + 1, exponent_bits)
+    found = Number(f"e{span(exponent_bits)}m{span(mantissa_bits)}", "float", mantissa_bits + 1, exponent_bits)
     _check(found)
     return found
 
@@ -192,8 +193,3 @@ def _check(found: Number) -> None:
         wrong = widths[~((widths >= least) & (widths <= most))]
         if wrong.size:
             raise SpecError(f"{found.name}: the {name} has {wrong.flat[0]:g} bits; it has {least} to {most}")
-
-
-def _span(bits: Num) -> str:
-    values = np.atleast_1d(bits)
-    return f"{values[0]:g}" if values.min() == values.max() else f"{values.min():g}..{values.max():g}"

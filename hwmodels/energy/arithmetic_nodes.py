@@ -12,6 +12,7 @@ from hwmodels.energy.arithmetic_checks import width_error
 from hwmodels.energy.arithmetic_formats import Number
 from hwmodels.energy.arithmetic_law import ANCHOR_NODES_NM, Measure, Operation, anchors_of, at_anchor_node, is_anchor
 from hwmodels.energy.estimate import Estimate, Origin
+from hwmodels.energy.shapes import plain, span
 from hwmodels.energy.technology import scaling
 from hwmodels.energy.technology.curves import energy_curves
 from hwmodels.energy.technology.factors import check_node
@@ -68,10 +69,10 @@ def _estimate(measure: Measure, operation: Operation, a: Number, b: Number, node
     if outside is not None:
         value, low, high = value * outside.value, low * outside.low, high * outside.high
     return Estimate(
-        value=_plain(value),
+        value=plain(value),
         unit=UNITS[measure],
-        low=_plain(low),
-        high=_plain(high),
+        low=plain(low),
+        high=plain(high),
         origin=_origin(query),
         formula=f"{operation} of {a.name if a.name == b.name else f'{a.name} x {b.name}'}, {_where(query)}",
         source=_source(query),
@@ -157,7 +158,7 @@ def _outside(query: _Query, law: str | None) -> Estimate | None:
         return None
     start = float(nearest[beyond].flat[0])
     from_nm, to_nm = np.where(beyond, nearest, start), np.where(beyond, query.nodes, start)
-    return scaling(f"logic {query.measure}", _plain(from_nm), _plain(to_nm), law=law)
+    return scaling(f"logic {query.measure}", plain(from_nm), plain(to_nm), law=law)
 
 
 def _origin(query: _Query) -> Origin:
@@ -182,14 +183,10 @@ def _source(query: _Query) -> str:
 def _where(query: _Query) -> str:
     """Say in words how the nodes were reached."""
     nodes, old, new = query.nodes, query.oldest, query.newest
-    span = f"{nodes.max():g}" if nodes.min() == nodes.max() else f"{nodes.max():g}..{nodes.min():g}"
+    reached = span(nodes, falling=True)
     if np.all((nodes == old) | (nodes == new)):
-        return f"{span} nm"
+        return f"{reached} nm"
     if np.all((nodes < old) & (nodes > new)):
-        return f"{span} nm, between its figures at {old:g} and {new:g} nm"
+        return f"{reached} nm, between its figures at {old:g} and {new:g} nm"
     known = f"{old:g} nm" if old == new else f"{old:g} and {new:g} nm"
-    return f"{span} nm, from its figures at {known}"
-
-
-def _plain(value: Num) -> Num:
-    return float(value) if np.ndim(value) == 0 else value
+    return f"{reached} nm, from its figures at {known}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hwmodels.energy.estimate import Estimate, Origin
+from workloads.errors import SpecError
 from workloads.operator import Num
 
-__all__ = ["exact", "product", "total"]
+__all__ = ["exact", "in_unit", "product", "total"]
 
 
 def exact(value: Num, unit: str, formula: str, source: str) -> Estimate:
@@ -18,6 +19,21 @@ def exact(value: Num, unit: str, formula: str, source: str) -> Estimate:
         3.0
     """
     return Estimate(value=value, unit=unit, low=value, high=value, origin="derived", formula=formula, source=source)
+
+
+def in_unit(estimate: Estimate, unit: str, name: str) -> Estimate:
+    """Return an estimate that must be in a unit.
+
+    Raises:
+        SpecError: It is in another.
+
+    Example:
+        >>> in_unit(exact(3.0, "mm2", "given", "the caller"), "mm2", "area_mm2").value
+        3.0
+    """
+    if estimate.unit != unit:
+        raise SpecError(f"{name} is in {estimate.unit}; {unit} is needed")
+    return estimate
 
 
 def product(estimate: Estimate, *factors: Num | Estimate, unit: str | None = None, formula: str) -> Estimate:

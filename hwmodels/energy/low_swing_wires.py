@@ -10,7 +10,8 @@ import numpy as np
 from hwmodels.cited import cited_rows
 from hwmodels.energy.checking import checked, fraction
 from hwmodels.energy.estimate import Estimate
-from hwmodels.energy.wire_table import LOW_SWING, TABLE, origin_of, plain, read_column
+from hwmodels.energy.shapes import plain
+from hwmodels.energy.wire_table import LOW_SWING, TABLE, origin_of, read_column
 from workloads.errors import SpecError
 from workloads.operator import Num
 

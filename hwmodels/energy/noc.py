@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwmodels.energy.checking import checked, positive
-from hwmodels.energy.combining import product, total
+from hwmodels.energy.combining import in_unit, product, total
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.noc_edges import AMONG, NETWORKS, PES_AT_MOST, driven, edges_of, whole
-from hwmodels.energy.noc_parts import counted, in_unit, priced, router_energy
+from hwmodels.energy.noc_parts import counted, priced, router_energy
 from hwmodels.energy.wires import RANDOM_DATA, wire_energy
 from workloads.errors import SpecError, nearest
 from workloads.operator import Num

@@ -6,17 +6,17 @@ import numpy as np
 
 from hwmodels.cited import cited_rows
 from hwmodels.energy.checking import checked, positive
-from hwmodels.energy.combining import product
+from hwmodels.energy.combining import exact, in_unit, product
 from hwmodels.energy.estimate import Estimate
 from hwmodels.energy.links import link_energy
 from hwmodels.energy.noc_edges import whole
+from hwmodels.energy.shapes import plain
 from hwmodels.energy.technology import scaling
-from hwmodels.energy.wire_table import plain
 from hwmodels.energy.wires import RANDOM_DATA, wire_energy
 from workloads.errors import SpecError
 from workloads.operator import Num
 
-__all__ = ["counted", "in_unit", "neighbour_energy", "pe_pitch", "peer_distance", "priced", "router_energy"]
+__all__ = ["counted", "neighbour_energy", "pe_pitch", "peer_distance", "priced", "router_energy"]
 
 GEOMETRY = "geometry of the network"
 
@@ -155,18 +155,7 @@ def pe_pitch(pe_area_mm2: Num | Estimate) -> Estimate:
 
 def counted(value: Num, unit: str, formula: str) -> Estimate:
     """Give a number that follows from the geometry alone."""
-    return Estimate(value=value, unit=unit, low=value, high=value, origin="derived", formula=formula, source=GEOMETRY)
-
-
-def in_unit(estimate: Estimate, unit: str, name: str) -> Estimate:
-    """Return an estimate that must be in a unit.
-
-    Raises:
-        SpecError: It is in another.
-    """
-    if estimate.unit != unit:
-        raise SpecError(f"{name} is in {estimate.unit}; {unit} is needed")
-    return estimate
+    return exact(value, unit, formula, GEOMETRY)
 
 
 def priced(energy: Estimate, bits: Num, count: Estimate, what: str) -> Estimate:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hwmodels.cited import cited_rows
 from hwmodels.energy.estimate import Origin
+from hwmodels.energy.shapes import plain
 from hwmodels.energy.technology import node_range, scaling
 from workloads.errors import SpecError, nearest
 from workloads.operator import Num
@@ -23,7 +24,6 @@ __all__ = [
     "check_node",
     "largest_miss",
     "origin_of",
-    "plain",
     "published_spread",
     "read_column",
     "scaled",
@@ -135,8 +135,3 @@ def origin_of(node_nm: Num, inside: Num, kind: str, device: str, projection: str
         return "scaled"
     nodes, _ = wire_rows(kind, device, projection, "energy_fj_per_bit_mm")
     return "table" if np.isin(node_nm, nodes).all() else "interpolated"
-
-
-def plain(value: Num) -> Num:
-    """Give one value as a Python number."""
-    return float(value) if np.ndim(value) == 0 else value

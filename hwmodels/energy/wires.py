@@ -12,6 +12,7 @@ import numpy as np
 from hwmodels.cited import cited_rows
 from hwmodels.energy.checking import checked, fraction, positive
 from hwmodels.energy.estimate import Estimate
+from hwmodels.energy.shapes import plain
 from hwmodels.energy.wire_table import (
     DEVICES,
     KINDS,
@@ -20,7 +21,6 @@ from hwmodels.energy.wire_table import (
     between,
     check_node,
     origin_of,
-    plain,
     published_spread,
     read_column,
     scaled,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hwmodels.energy.checking import checked
 from hwmodels.energy.estimate import Estimate
+from hwmodels.energy.shapes import plain, span
 from hwmodels.energy.technology.curves import Curve, area_curves, energy_curves, supply_curve, table_curve
 from workloads.errors import SpecError, nearest
 from workloads.operator import Num
@@ -76,15 +77,15 @@ def _scaling(quantity: str, from_nm: Num, to_nm: Num, law: str | None) -> Estima
     _check(quantity, name, from_nm, to_nm)
     log_factor = curve.log_at(to_nm) - curve.log_at(from_nm)
     below, above = _apart(quantity, name, from_nm, to_nm)
-    value, low, high = (_plain(np.exp(log_factor + shift)) for shift in (0.0, below, above))
+    value, low, high = (plain(np.exp(log_factor + shift)) for shift in (0.0, below, above))
     return Estimate(
         value=value,
         unit="",
         low=low,
         high=high,
         origin="scaled",
-        formula=f"{quantity}, {_nodes(from_nm)} to {_nodes(to_nm)} nm by {name} ({curve.note}); band: as far as "
-        f"{', '.join(law for law in LAWS[quantity] if law != name)} lie",
+        formula=f"{quantity}, {span(from_nm, falling=True)} to {span(to_nm, falling=True)} nm by {name} ({curve.note})"
+        f"; band: as far as {', '.join(law for law in LAWS[quantity] if law != name)} lie",
         source=curve.source,
     )
 
@@ -141,7 +142,8 @@ def _check(quantity: str, name: str, from_nm: Num, to_nm: Num) -> None:
             other = f"use {', '.join(fitting)}" if fitting else "no law of this quantity reaches it"
             largest, smallest = node_range(quantity, name)
             raise SpecError(
-                f"{quantity}: the law {name!r} covers {largest:g} to {smallest:g} nm, not {_nodes(node_nm)} nm; {other}"
+                f"{quantity}: the law {name!r} covers {largest:g} to {smallest:g} nm, not "
+                f"{span(node_nm, falling=True)} nm; {other}"
             )
 
 
@@ -187,12 +189,3 @@ def _apart(quantity: str, name: str, from_nm: Num, to_nm: Num) -> tuple[Num, Num
 def _gap(chosen: Curve, other: Curve, from_nm: Num, to_nm: Num) -> NDArray[np.float64]:
     """Give the factor of one law over that of another, as a logarithm."""
     return (other.log_at(to_nm) - other.log_at(from_nm)) - (chosen.log_at(to_nm) - chosen.log_at(from_nm))
-
-
-def _plain(value: Num) -> Num:
-    return float(value) if np.ndim(value) == 0 else value
-
-
-def _nodes(node_nm: Num) -> str:
-    nodes = np.atleast_1d(node_nm)
-    return f"{nodes[0]:g}" if nodes.min() == nodes.max() else f"{nodes.max():g}..{nodes.min():g}"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hwmodels.energy.checking import checked
 from hwmodels.energy.estimate import Estimate
+from hwmodels.energy.shapes import plain
 from hwmodels.energy.technology.alpha_power import SHARES, fit_error, log_delay, log_energy, share_at
 from hwmodels.energy.technology.curves import STILLMAKER, supply_curve
 from hwmodels.energy.technology.factors import check_node
@@ -47,7 +48,7 @@ def nominal_supply(node_nm: Num) -> Num:
         0.8
     """
     check_node(node_nm)
-    return _plain(np.exp(supply_curve().log_at(node_nm)))
+    return plain(np.exp(supply_curve().log_at(node_nm)))
 
 
 @checked
@@ -92,7 +93,7 @@ def clock_range(node_nm: Num) -> tuple[Num, Num]:
     """
     nodes = np.asarray(node_nm, dtype=float)
     check_node(nodes)
-    low, high = (_plain(np.exp(-log_delay(nodes, np.full(nodes.shape, share)))) for share in SHARES)
+    low, high = (plain(np.exp(-log_delay(nodes, np.full(nodes.shape, share)))) for share in SHARES)
     return low, high
 
 
@@ -119,7 +120,7 @@ def relative_energy(node_nm: Num, vdd_v: Num) -> Estimate:
     square = shares**2
     apart = np.abs(np.log(value / square))
     return Estimate(
-        value=_plain(value), unit="", low=_plain(value * np.exp(-apart)), high=_plain(value * np.exp(apart)),
+        value=plain(value), unit="", low=plain(value * np.exp(-apart)), high=plain(value * np.exp(apart)),
         origin="scaled", source=STILLMAKER,
         formula="energy polynomial at the supply over that at the nominal supply; band: distance to supply squared",
     )  # fmt: skip
@@ -199,13 +200,13 @@ def voltage_at_clock(node_nm: Num, clock_ratio: Num) -> Num:
             f"clock {ratio:g} x nominal at {node:g} nm: the highest supply ({volt:.3g} V) reaches {top:.3g} x"
         )
     wanted = -np.log(np.clip(ratios, slowest, fastest))
-    return _plain(share_at(nodes, wanted) * np.exp(supply_curve().log_at(nodes)))
+    return plain(share_at(nodes, wanted) * np.exp(supply_curve().log_at(nodes)))
 
 
 def _delay_estimate(value: NDArray[np.float64], what: str) -> Estimate:
     error = fit_error()
     return Estimate(
-        value=_plain(value), unit="", low=_plain(value * np.exp(-error)), high=_plain(value * np.exp(error)),
+        value=plain(value), unit="", low=plain(value * np.exp(-error)), high=plain(value * np.exp(error)),
         origin="scaled", source=_SOURCE,
         formula=f"{what} by the alpha-power law V / (V - Vt)^alpha, fitted to the delay polynomials; band: worst fit",
     )  # fmt: skip
@@ -222,7 +223,3 @@ def _arguments(node_nm: Num, vdd_v: Num) -> tuple[NDArray[np.float64], NDArray[n
         low, high = supply_range(node)
         raise SpecError(f"supply {volt:g} V at {node:g} nm: the laws cover {low:.3g} to {high:.3g} V")
     return nodes, shares
-
-
-def _plain(value: Num) -> Num:
-    return float(value) if np.ndim(value) == 0 else value
