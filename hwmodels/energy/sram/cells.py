@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodels.energy.sram.stored import QUANTITIES, Block, Objective, stored
+from hwmodels.energy.sram.stored import BANKED, QUANTITIES, Block, Objective, stored
 
 __all__ = ["ACCESS", "HEIGHT", "LEAKAGE", "LEAST_ROWS", "READ", "WIDTH", "WRITE", "Cells", "collect_cells", "is_beaten"]
 
@@ -158,7 +158,8 @@ def _candidates(
     ends = (depths[at], depths[at + 1])
     around = depths[max(at - 3, 0) : at + 5]
     points = [block.points.get((width, depth), {}) for block, width in sides for depth in around]
-    near = {which for point in points for which, (bits, _) in point.items() if banked or bits & objective.bit}
+    wanted = objective.bit | (BANKED if banked else 0)
+    near = {which for point in points for which, (bits, _) in point.items() if bits & wanted}
     curves = [block.curves[width] for block, width in sides]
     rows = _reaching(near, curves, ends) or _reaching({which for point in points for which in point}, curves, ends)
     at_an_end = at == 0 or at == len(depths) - 2  # what lies beyond is continued from here
