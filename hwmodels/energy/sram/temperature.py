@@ -20,7 +20,7 @@ from hwmodels.energy.sram.stored import NODES
 from workloads.errors import SpecError
 from workloads.operator import Num
 
-__all__ = ["COLDEST_K", "HOTTEST_K", "NOMINAL_K", "leakage_factor"]
+__all__ = ["COLDEST_K", "HOTTEST_K", "NOMINAL_K", "leakage_factor", "suspects"]
 
 COLDEST_K, HOTTEST_K, NOMINAL_K = 300.0, 400.0, 350.0
 
@@ -76,6 +76,20 @@ def _curve(device: str, node_nm: float) -> tuple[NDArray[np.float64], NDArray[np
     nominal = float(rows[NOMINAL_K]["leakage_mw"])
     sound = {kelvin: float(row["leakage_mw"]) for kelvin, row in rows.items() if row["suspect"] == "0"}
     return np.array(list(sound)), np.log(np.array(list(sound.values())) / nominal)
+
+
+def suspects(device: str, nodes_nm: NDArray[np.float64]) -> str:
+    """Say which entries of CACTI's are replaced for a device type at some nodes; empty: none.
+
+    Example:
+        >>> suspects("itrs-lop", np.array([90.0]))
+        '90 nm: 350, 360, 370 K'
+    """
+    found = []
+    for node in nodes_nm.tolist():
+        bad = [f"{kelvin:g}" for kelvin, row in _rows().get((device, node), {}).items() if row["suspect"] == "1"]
+        found += [f"{node:g} nm: {', '.join(bad)} K"] if bad else []
+    return "; ".join(found)
 
 
 @cache

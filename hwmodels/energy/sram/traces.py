@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from hwmodels.cited import cited_rows
 from hwmodels.energy.estimate import Estimate, Origin
 from hwmodels.energy.sram.quality import Quality
+from hwmodels.energy.sram.stored import NODES
+from hwmodels.energy.sram.temperature import suspects
 from hwmodels.energy.technology import scaling
 from workloads.operator import Num
 
@@ -69,10 +71,10 @@ def _estimate(macro: Macro, name: str, place: int, worst: Quality) -> Estimate:
     value: Num = getattr(macro, name)
     band = bands()[:, place][np.asarray(macro.quality, dtype=np.int64)]
     parts = {}
-    if worst is Quality.SCALED:
+    if np.any((np.asarray(macro.node_nm) < NODES[0]) | (np.asarray(macro.node_nm) > NODES[-1])):
         factor = _factor(macro, name)
         parts = {"node": factor}
-        band = np.hypot(band, np.max(np.asarray(factor.high) / np.asarray(factor.value)) - 1)
+        band = np.hypot(band, np.asarray(factor.high) / np.asarray(factor.value) - 1)
     low, high = (_plain(np.asarray(value) * shift) for shift in (1 / (1 + band), 1 + band))
     return Estimate(
         value=value,
@@ -87,12 +89,13 @@ def _estimate(macro: Macro, name: str, place: int, worst: Quality) -> Estimate:
 
 
 def _factor(macro: Macro, name: str) -> Estimate:
-    node = float(np.max(macro.node_nm)) if np.max(macro.node_nm) > 90 else float(np.min(macro.node_nm))
-    start = 90.0 if node > 90 else 22.0
+    """Give the factor from the nearest node of CACTI's to each one asked for: 1 inside its range."""
+    end = np.asarray(macro.node_nm, dtype=np.float64)
+    start = np.clip(end, NODES[0], NODES[-1])
     if name in ("read_j", "write_j"):
-        return scaling("sram energy", start, node, law=macro.law)
+        return scaling("sram energy", start, end, law=macro.law)
     quantity = {"area_mm2": "sram area", "leakage_w": "logic leakage"}.get(name, "logic delay")
-    return scaling(quantity, start, node)
+    return scaling(quantity, start, end)
 
 
 def _temperature(macro: Macro, name: str) -> str:
@@ -100,7 +103,9 @@ def _temperature(macro: Macro, name: str) -> str:
         return ""
     kelvin = np.unique(np.asarray(macro.temperature_k))
     span = f"{kelvin[0]:g}" if kelvin.size == 1 else f"{kelvin[0]:g} to {kelvin[-1]:g}"
-    return f"; at {span} K by one curve per device type and node (tables/sram_temperature.csv)"
+    bad = suspects(macro.device, np.unique(np.asarray(macro.node_nm)))
+    note = f"; CACTI's entries at {bad} are off their trend and replaced" if bad else ""
+    return f"; at {span} K by one curve per device type and node (tables/sram_temperature.csv){note}"
 
 
 def _described(macro: Macro) -> str:
