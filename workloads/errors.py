@@ -76,7 +76,7 @@ def nearest(name: str, known: Iterable[str], listing: str = "") -> str:
     spelt: dict[str, list[str]] = {}
     for item in names:
         spelt.setdefault(_plain(item), []).append(item)
-    matches = difflib.get_close_matches(_plain(name), spelt, n=3, cutoff=0.5)
+    matches = difflib.get_close_matches(_plain(str(name)), spelt, n=3, cutoff=0.5)
     close = f"nearest: {', '.join(item for match in matches for item in spelt[match])}; " if matches else ""
     if len(names) <= MANY:
         return f"{close}known: {', '.join(names) or '(none)'}"

@@ -55,13 +55,13 @@ def numbers_of(column: Sequence[Any], name: str, refused: dict[int, str]) -> Flo
     """
     try:
         return np.asarray(column, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     numbers = np.full(len(column), np.nan)
     for place, cell in enumerate(column):
         try:
             numbers[place] = float(cell)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             empty = cell is None or not str(cell).strip()
             why = "empty; give a number" if empty else f"{cell!r}, which is no number"
             refused.setdefault(place, f"{name} is {why}")

@@ -133,6 +133,10 @@ def _check_columns(given: Sequence[str]) -> None:
 
 
 def _length(rows: Columns, given: Sequence[str]) -> int:
+    for name in given:
+        column = rows[name]
+        if isinstance(column, str | bytes) or not hasattr(column, "__len__") or getattr(column, "ndim", 1) != 1:
+            raise SpecError(f"column {name!r} is {reprlib.repr(column)}; give a list or an array of its cells")
     lengths = {name: len(rows[name]) for name in given}
     first = lengths[REQUIRED[0]]
     for name, length in lengths.items():
