@@ -90,8 +90,12 @@ def _lines(estimate: Estimate, name: str) -> list[str]:
 
 
 def _written(number: Num, unit: str) -> str:
-    """Write one number, or the span of a batch."""
+    """Write one number, or the span of a batch; a factor has no prefix."""
+
+    def write(value: float) -> str:
+        return format_si(value, unit) if unit else f"{value:.4g}"
+
     values = np.atleast_1d(number)
     if values.size == 1:
-        return format_si(float(values[0]), unit)
-    return f"{format_si(float(values.min()), unit)} .. {format_si(float(values.max()), unit)}"
+        return write(float(values[0]))
+    return f"{write(float(values.min()))} .. {write(float(values.max()))}"
