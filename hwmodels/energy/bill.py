@@ -87,8 +87,14 @@ class Bill:
         Args:
             level: Name of a priced level.
             event: "read" or "write".
+
+        Raises:
+            SpecError: No such level or event.
         """
-        parts = {level: self.component(level).energy_j[event]}
+        energies = self.component(level).energy_j
+        if not isinstance(event, str) or event not in energies:
+            raise SpecError(f"{self.accelerator}: {level} has no event {event!r}; {nearest(event, energies)}")
+        parts = {level: energies[event]}
         if level in self.network.delivery:
             parts["bus"] = self.network.delivery[level]
         return total(parts, "J", f"{event} of a word of {level}")
@@ -100,7 +106,7 @@ class Bill:
             SpecError: There is none of that name.
         """
         known = {part.name: part for part in self.components}
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise SpecError(f"{self.accelerator}: the bill has no component {name!r}; {nearest(name, known)}")
         return known[name]
 

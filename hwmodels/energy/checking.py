@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from workloads.errors import SpecError
 from workloads.operator import Num
 
-__all__ = ["checked", "fraction", "positive"]
+__all__ = ["checked", "fraction", "number", "one_length", "positive"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,9 +59,7 @@ def checked(call: Callable[P, R]) -> Callable[P, R]:
                 named[name] = _sound(value, arguments[name], where, spaces)
                 lengths.add(_points(named[name]))
         if len(lengths) > 2:
-            raise SpecError(
-                f"{where}: arrays of {' and '.join(map(str, sorted(lengths - {1})))} points; give all as many"
-            )
+            one_length(lengths, where)
         return call(*places, **named)
 
     return safe
@@ -88,7 +86,7 @@ def _sound(value: Any, argument: _Argument, where: str, spaces: dict[str, Any]) 
     if type(value) in argument.plain or isinstance(value, classes):
         return value
     if argument.number:
-        return _number(value, argument.number, argument.name, where)
+        return number(value, argument.number, argument.name, where)
     if argument.text and not isinstance(value, str):
         raise SpecError(f"{where}: {argument.name} is {reprlib.repr(value)}; give a name, a text")
     if classes:
@@ -96,12 +94,34 @@ def _sound(value: Any, argument: _Argument, where: str, spaces: dict[str, Any]) 
     return value
 
 
+def one_length(lengths: set[int], where: str) -> None:
+    """Refuse arrays of different lengths; single values go with any.
+
+    Raises:
+        SpecError: They differ.
+
+    Example:
+        >>> one_length({1, 3}, "price")
+    """
+    if len(lengths - {1}) > 1:
+        raise SpecError(f"{where}: arrays of {' and '.join(map(str, sorted(lengths - {1})))} points; give all as many")
+
+
 def _points(value: Any) -> int:
     """Give how many design points an argument has: of an array, of a format, of an estimate."""
     return value.size if isinstance(value, np.ndarray) else getattr(value, "points", 1)
 
 
-def _number(value: Any, kind: str, name: str, where: str) -> Any:
+def number(value: Any, kind: str, name: str, where: str) -> Any:
+    """Give a number back, one of NumPy as Python's; `kind` "Num": or an array, shape (n_points,).
+
+    Raises:
+        SpecError: It is none.
+
+    Example:
+        >>> number(np.float32(2), "int", "lanes", "vector unit")
+        2.0
+    """
     if type(value) is float:
         return value
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hwmodels.energy.checking import number, positive
 from hwmodels.energy.clocks import Clocking
 from hwmodels.energy.sram import Macro, sram
 from hwmodels.spatial import BufferLevel, Organisation
@@ -92,6 +93,9 @@ def build_buffer(
         SpecError: Capacity below a row, or a bandwidth that no number of banks gives at the clock.
     """
     known = organisation or Organisation()
+    for name, value in (("banks", known.banks), ("row_bytes", known.row_bytes)):
+        if value is not None:
+            positive(number(value, "float", name, f"level {level.name}"), name, f"level {level.name}")
     row = known.row_bytes or _row_bytes(*bytes_per_cycle, level.word_bits / 8)
     apart, least = known.banks is not None, known.banks or 1
     if np.min(capacity_bytes) < row * least:

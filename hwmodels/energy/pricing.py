@@ -14,7 +14,7 @@ import numpy as np
 
 from hwmodels.energy.area import Component, dram_phy, dram_phys
 from hwmodels.energy.bill import NOT_COUNTED, Bill
-from hwmodels.energy.checking import checked
+from hwmodels.energy.checking import checked, number, one_length
 from hwmodels.energy.clocks import Clocking, clocking
 from hwmodels.energy.combining import product
 from hwmodels.energy.estimate import Estimate
@@ -96,9 +96,9 @@ def price(
         >>> 0.1 < bill.area_mm2.value < 10
         True
     """
-    site = _site(accelerator, node_nm, device, temperature_k, law, clock_scale, capacity or {}, bandwidth or {}, dram)
+    site = _site(accelerator, node_nm, device, temperature_k, law, clock_scale, capacity, bandwidth, dram)
+    _check_names(accelerator, "organisations", {} if organisations is None else organisations)
     built = {**accelerator.organisations, **(organisations or {})}
-    _check_names(accelerator, "organisations", built)
     cores = _cores(site, arithmetic or _integers(accelerator))
     buffers = {
         level.name: _buffer(site, level, built.get(level.name))
@@ -128,22 +128,21 @@ def price(
         network=network,
         not_counted=NOT_COUNTED + (() if dram else ("DRAM interface",)),
         clock_scale=clock_scale,
-        capacity=site.capacity,
-        bandwidth=site.bandwidth,
-        dram=dram,
-    )
+        capacity=site.capacity, bandwidth=site.bandwidth, dram=dram,
+    )  # fmt: skip
 
 
 def _site(
     accelerator: Accelerator, node_nm: Num | None, device: str | None, temperature_k: Num, law: str | None,
-    clock_scale: Num, capacity: Scales, bandwidth: Scales, dram: str | None,
+    clock_scale: Num, capacity: Scales | None, bandwidth: Scales | None, dram: str | None,
 ) -> _Site:  # fmt: skip
     """Find node and device class, and check the knobs."""
-    for what, scales in (("capacity", capacity), ("bandwidth", bandwidth)):
-        _check_names(accelerator, what, scales)
-        for name, scale in scales.items():
-            if not np.all(np.asarray(scale) > 0):
-                raise SpecError(f"{accelerator.name}: {what} of {name} times {np.min(scale):g}; give more than zero")
+    capacity, bandwidth = (
+        _scales(accelerator, what, {} if scales is None else scales)
+        for what, scales in (("capacity", capacity), ("bandwidth", bandwidth))
+    )
+    knobs = (node_nm, temperature_k, clock_scale, *capacity.values(), *bandwidth.values())
+    one_length({np.size(knob) for knob in knobs if knob is not None}, f"the price of {accelerator.name}")
     _check_prices(accelerator, capacity, bandwidth, dram)
     node = _node_of(accelerator) if node_nm is None else node_nm
     chosen = device or ("itrs-lstp" if re.search(r"\bLP\b", accelerator.process) else "itrs-hp")
@@ -160,7 +159,18 @@ def _site(
     )
 
 
+def _scales(accelerator: Accelerator, what: str, scales: Scales) -> Scales:
+    _check_names(accelerator, what, scales)
+    found = {name: number(scale, "Num", f"{what} of {name}", accelerator.name) for name, scale in scales.items()}
+    for name, scale in found.items():
+        if not np.all(np.isfinite(scale) & np.greater(scale, 0)):
+            raise SpecError(f"{accelerator.name}: {what} of {name} times {np.min(scale):g}; give more than zero")
+    return found
+
+
 def _check_names(accelerator: Accelerator, what: str, by_level: Mapping[str, object]) -> None:
+    if not isinstance(by_level, Mapping):
+        raise SpecError(f'{accelerator.name}: {what} is {by_level!r}; give it by level: {{"Level": ...}}')
     known = [level.name for level in accelerator.levels]
     for name in by_level:
         if name not in known:
@@ -225,14 +235,9 @@ def _cores(site: _Site, arithmetic: Arithmetic) -> list[Component]:
     bits = sum(passing_bits(accelerator).values())
     if bits:
         registers = pipeline_registers(
-            count,
-            bits,
-            node_nm=site.node_nm,
-            clocked=site.clocked,
-            device=site.device,
-            temperature_k=site.temperature_k,
-            law=site.law,
-        )
+            count, bits, node_nm=site.node_nm, clocked=site.clocked, device=site.device,
+            temperature_k=site.temperature_k, law=site.law,
+        )  # fmt: skip
         parts.append(registers)
     return parts
 
@@ -248,12 +253,9 @@ def _buffer(site: _Site, level: BufferLevel, organisation: Organisation | None) 
         capacity_bytes=copies * level.capacity_words * word * site.capacity.get(level.name, 1.0),
         bytes_per_cycle=ports_of(level, word),
         bandwidth_scale=site.bandwidth.get(level.name, 1.0),
-        node_nm=site.node_nm,
-        device=site.device,
-        temperature_k=site.temperature_k,
-        organisation=organisation,
+        node_nm=site.node_nm, device=site.device, temperature_k=site.temperature_k, organisation=organisation,
         law=site.law,
-    )
+    )  # fmt: skip
 
 
 def _level_component(site: _Site, level: BufferLevel, buffer: Buffer) -> Component:

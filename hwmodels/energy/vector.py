@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from hwmodels.energy.area import Component, logic_leakage
 from hwmodels.energy.arithmetic import add_area, add_energy, multiply_area, multiply_energy
+from hwmodels.energy.checking import number
 from hwmodels.energy.clocks import Clocking
 from hwmodels.energy.combining import product, total
 from hwmodels.energy.estimate import Estimate
@@ -63,10 +64,10 @@ class VectorUnit:
     functions: tuple[str, ...] = ("add", "multiply")
 
     def __post_init__(self) -> None:
-        if self.lanes < 1:
-            raise SpecError(f"{self.name}: {self.lanes} lanes; give at least one")
+        if not 1 <= number(self.lanes, "int", "lanes", self.name) < 2**53 or self.lanes % 1:
+            raise SpecError(f"{self.name}: {self.lanes} lanes; give at least one, a whole number")
         for function in self.functions:
-            if function not in FUNCTIONS:
+            if not isinstance(function, str) or function not in FUNCTIONS:
                 raise SpecError(f"{self.name}: no function {function!r}; {nearest(function, FUNCTIONS)}")
         if not self.functions:
             raise SpecError(f"{self.name}: no functions; name at least one of {', '.join(FUNCTIONS)}")
