@@ -226,3 +226,15 @@ def test_columns_that_are_none_are_refused() -> None:
     for cells in (5, None, "abc", np.array([[1]])):
         with pytest.raises(DseError, match="give a list or an array of its cells"):
             energy.predict_table({"size_bytes": cells, "width_bytes": cells})
+
+
+def test_knobs_and_records_of_a_price_are_refused_or_harmless() -> None:
+    gemmini = hwmodels.load("gemmini")
+    for each in numbers(2.0):
+        attack(energy.price, {"accelerator": gemmini, "capacity": {"Scratchpad": each}})
+        attack(lambda lanes: energy.VectorUnit(lanes=lanes), {"lanes": each})
+    for each in NAMES:
+        attack(energy.price, {"accelerator": gemmini, "organisations": each})
+        attack(energy.price(gemmini).access_j, {"level": "Scratchpad", "event": each})
+    with pytest.raises(DseError, match="2 and 3 points"):
+        energy.price(gemmini, capacity={"Scratchpad": np.array([1.0, 2.0])}, clock_scale=np.array([0.8, 0.9, 1.0]))
