@@ -163,7 +163,9 @@ def _candidates(
     curves = [block.curves[width] for block, width in sides]
     rows = _reaching(near, curves, ends) or _reaching({which for point in points for which in point}, curves, ends)
     at_an_end = at == 0 or at == len(depths) - 2  # what lies beyond is continued from here
-    return rows if banked or at_an_end else _undominated(rows, objective)
+    if at_an_end or len(rows) < 2:
+        return rows
+    return _unbeaten(rows, None if banked else objective)
 
 
 def _reaching(
@@ -203,22 +205,25 @@ def _value_at(known: Mapping[int, Floats], depth: int) -> Floats:
     return known[low] + (known[high] - known[low]) * ((depth - low) / (high - low))
 
 
-def _undominated(rows: list[tuple[int, Floats]], objective: Objective) -> list[tuple[int, Floats]]:
-    folds = stored()["orgs"][[which for which, _ in rows]].astype(np.int64).reshape(len(rows), 6)
+def _unbeaten(rows: list[tuple[int, Floats]], objective: Objective | None) -> list[tuple[int, Floats]]:
+    folds = stored()["orgs"][[which for which, _ in rows]].astype(np.int64)
     values = np.array([ends for _, ends in rows])
     beaten = is_beaten(values.reshape(len(rows), -1, len(QUANTITIES)), folds[:, 1] * folds[:, 2], objective)
     return [row for row, out in zip(rows, beaten.tolist(), strict=True) if not out]
 
 
-def is_beaten(values: Floats, step: NDArray[Any], objective: Objective) -> NDArray[np.bool_]:
-    """Say which candidates another one with rows as fine beats at every corner: in the objective, by `CLEARLY`.
+def is_beaten(values: Floats, step: NDArray[Any], objective: Objective | None) -> NDArray[np.bool_]:
+    """Say which candidates another one with rows as fine beats at every corner, by `CLEARLY`.
 
     Args:
         values: Shape (candidates, corners, quantities).
         step: Words by which each grows, shape (candidates,).
-        objective: What to choose for.
+        objective: In what; None: in read energy, access time, height and width alike, whatever wires are added.
     """
-    area = values[..., HEIGHT] * values[..., WIDTH]
-    cost = values[..., READ] ** objective.energy * values[..., ACCESS] ** objective.delay * area**objective.area
-    better = (cost[:, None] <= CLEARLY * cost[None]).all(axis=2) & (step[:, None] <= step[None])
+    if objective is None:
+        asked = values[..., [READ, ACCESS, HEIGHT, WIDTH]].reshape(len(values), -1)
+    else:
+        area = values[..., HEIGHT] * values[..., WIDTH]
+        asked = values[..., READ] ** objective.energy * values[..., ACCESS] ** objective.delay * area**objective.area
+    better = (asked[:, None] <= CLEARLY * asked[None]).all(axis=2) & (step[:, None] <= step[None])
     return np.asarray(better.any(axis=0))

@@ -13,10 +13,11 @@ from hwmodels.energy.sram.stored import DEVICES, NODES, OBJECTIVES
 from hwmodels.energy.technology import LAWS
 from workloads.errors import SpecError, nearest
 
-__all__ = ["MOST_BANKS", "as_ports", "check_names", "check_numbers"]
+__all__ = ["MOST_BANKS", "as_ports", "check_names", "check_numbers", "one_shape"]
 
 Floats = NDArray[np.float64]
 
+NUMBERS = ("size_bytes", "width_bytes", "node_nm", "banks", "temperature_k")
 MOST_BANKS = 64
 MOST_PORTS = 8
 LARGEST_BYTES = 2.0**34
@@ -37,15 +38,33 @@ def as_ports(ports: Any) -> tuple[int, int, int]:
     return read_write, read, write
 
 
+def one_shape(given: Sequence[Any]) -> Sequence[NDArray[Any]]:
+    """Bring numbers and arrays to one length.
+
+    Args:
+        given: size_bytes, width_bytes, node_nm, banks and temperature_k.
+
+    Raises:
+        SpecError: Arrays of different lengths.
+    """
+    arrays = [np.atleast_1d(value) for value in given]
+    lengths = {name: array.shape for name, array in zip(NUMBERS, arrays, strict=True) if array.size != 1}
+    try:
+        return np.broadcast_arrays(*arrays)
+    except ValueError:
+        said = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in lengths.items())
+        raise SpecError(f"sram: arrays of different lengths: {said}; give one number or one length") from None
+
+
 def check_names(device: str, ports: tuple[int, int, int], objective: str) -> None:
     """Refuse a device type, port set or objective that does not exist.
 
     Raises:
         SpecError: With the nearest that does.
     """
-    if device not in DEVICES:
+    if not isinstance(device, str) or device not in DEVICES:
         raise SpecError(f"sram: no device type {device!r}; {nearest(device, DEVICES)}")
-    if objective not in OBJECTIVES:
+    if not isinstance(objective, str) or objective not in OBJECTIVES:
         raise SpecError(f"sram: no objective {objective!r}; {nearest(objective, OBJECTIVES)}")
     counts = tuple(ports)
     if len(counts) != 3 or not all(isinstance(count, int | np.integer) and count >= 0 for count in counts):
@@ -74,9 +93,8 @@ def check_numbers(
     Raises:
         SpecError: What is wrong, where, and the mend.
     """
-    names = ("size_bytes", "width_bytes", "node_nm", "banks", "temperature_k")
     size, width, node, counts, kelvin = (
-        np.asarray(positive(value, name, "sram"), dtype=np.float64) for value, name in zip(given, names, strict=True)
+        np.asarray(positive(value, name, "sram"), dtype=np.float64) for value, name in zip(given, NUMBERS, strict=True)
     )
     _refuse(
         (counts != np.floor(counts)) | (counts > MOST_BANKS) | (2.0 ** np.floor(np.log2(counts)) != counts),
@@ -94,7 +112,7 @@ def check_numbers(
 
 
 def _check_node(node: Floats, law: str | None) -> None:
-    if law is not None and law not in LAWS["sram energy"]:
+    if law is not None and (not isinstance(law, str) or law not in LAWS["sram energy"]):
         raise SpecError(f"sram: no scaling law {law!r} of SRAM energy; {nearest(law, LAWS['sram energy'])}")
     if law is None:
         _refuse(

@@ -23,7 +23,7 @@ from hwmodels.energy.sram.stored import DEVICES, NODES, PORTS, stored
 from hwmodels.energy.sram.temperature import leakage_factor
 from hwmodels.energy.technology import scaling
 
-__all__ = ["Group", "evaluate_group", "in_table"]
+__all__ = ["Group", "evaluate_group", "in_table", "node_factors", "register_shares"]
 
 Floats = NDArray[np.float64]
 
@@ -75,7 +75,7 @@ def evaluate_group(group: Group, size: Floats, width: Floats, kelvin: Floats) ->
         values[:, [0, 1, 2, 3, 7]] *= share[:, None]
         quality = np.where(share != 1.0, np.maximum(quality, np.int8(Quality.EXTRAPOLATED)), quality)
     if group.native_nm != group.node_nm:
-        values *= _node_factors(group)
+        values *= node_factors(group)
         quality = np.where(quality == Quality.REGISTERS, quality, np.int8(Quality.SCALED))
     return Found(values, found.organisation, quality)
 
@@ -155,17 +155,25 @@ def _deeper(group: Group, values: Floats, width: Floats, depth: Floats) -> Float
 
 def _shallower(values: Floats, width: Floats, depth: Floats) -> Floats:
     """Go down a line from the smallest SRAM to a single register."""
-    reference = Kind(DEVICES[0], 45.0, PORTS[0], 1, "ed2")
-    full = full_depth(width)
-    base = look_up(reference, width, full).values
-    shares = single_register_shares(8 * width, base[:, READ], base[:, WRITE], base[:, HEIGHT] * base[:, WIDTH])
-    side = np.sqrt(shares.area)
-    time = np.full(len(width), shares.time)
-    single = np.stack([shares.read, shares.write, shares.leakage, time, time, side, side], axis=1)
-    along = ((np.maximum(depth, 1.0) - 1) / (full - 1))[:, None]
+    single = register_shares(width)
+    along = ((np.maximum(depth, 1.0) - 1) / (full_depth(width) - 1))[:, None]
     factors = single + (1 - single) * along
-    factors[:, [HEIGHT, WIDTH]] = np.sqrt(shares.area[:, None] + (1 - shares.area[:, None]) * along)
+    area = single[:, [HEIGHT, WIDTH]] ** 2
+    factors[:, [HEIGHT, WIDTH]] = np.sqrt(area + (1 - area) * along)
     return np.asarray(values * factors)
+
+
+def register_shares(width: Floats) -> Floats:
+    """Give a single register's share of the smallest SRAM of its width, by quantity of the table.
+
+    Args:
+        width: Words, shape (n_points,) [B].
+    """
+    reference = Kind(DEVICES[0], 45.0, PORTS[0], 1, "ed2")
+    base = look_up(reference, width, full_depth(width)).values
+    shares = single_register_shares(8 * width, base[:, READ], base[:, WRITE], base[:, HEIGHT] * base[:, WIDTH])
+    side, time = np.sqrt(shares.area), np.full(len(width), shares.time)
+    return np.stack([shares.read, shares.write, shares.leakage, time, time, side, side], axis=1)
 
 
 def _with_area(group: Group, values: Floats, size: Floats) -> Floats:
@@ -175,7 +183,7 @@ def _with_area(group: Group, values: Floats, size: Floats) -> Floats:
     return np.stack([read, write, leakage, area, access, cycle, height, width, np.minimum(cells / area, 1.0)], axis=1)
 
 
-def _node_factors(group: Group) -> Floats:
+def node_factors(group: Group) -> Floats:
     """Factors from the nearest node of CACTI's to the one asked for, in the order of `exact.PRINTED`."""
     start, end = group.native_nm, group.node_nm
     energy = float(np.asarray(scaling("sram energy", start, end, law=group.law).value))

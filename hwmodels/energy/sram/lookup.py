@@ -20,7 +20,7 @@ from hwmodels.energy.sram.choosing import Looked, Wires, choose
 from hwmodels.energy.sram.routing import route
 from hwmodels.energy.sram.stored import NODES, OBJECTIVES, QUANTITIES, Objective, block
 
-__all__ = ["LARGEST_BANK", "WIDEST", "Kind", "Line", "line_of", "look_up"]
+__all__ = ["LARGEST_BANK", "WIDEST", "Candidate", "Kind", "Line", "line_of", "look_up"]
 
 Floats = NDArray[np.float64]
 
@@ -130,7 +130,7 @@ def line_of(kind: Kind, width: float) -> Line:
     slot = math.frexp(width)[1] - 1
     low = 2.0**slot
     pairs = low != width
-    cells = _cells(kind, pairs)
+    cells = _cells(kind._replace(banks=min(kind.banks, 2)), pairs)
     shares = (math.log2(width / low), width / low - 1) if pairs else (0.0, 0.0)
     mine = slice(int(cells.first[slot]), int(cells.first[slot + 1]))
     start, slope = cells.start[:, mine], cells.slope[:, mine]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels.energy.estimate import Estimate
-from hwmodels.energy.sram.checks import as_ports, check_names, check_numbers
+from hwmodels.energy.sram.checks import as_ports, check_names, check_numbers, one_shape
 from hwmodels.energy.sram.groups import Group, evaluate_group
 from hwmodels.energy.sram.quality import Quality
 from hwmodels.energy.sram.singles import evaluate_one
@@ -121,6 +121,8 @@ def sram(
     if type(ports) is not tuple:
         ports = as_ports(ports)
     given: tuple[Num, Num, Num, Num, Num] = (size_bytes, width_bytes, node_nm, banks, temperature_k)
+    if not (isinstance(device, str) and isinstance(objective, str)):
+        check_names(device, ports, objective)
     if not (
         isinstance(size_bytes, np.ndarray)
         or isinstance(width_bytes, np.ndarray)
@@ -131,7 +133,7 @@ def sram(
         one = evaluate_one(size_bytes, width_bytes, node_nm, device, ports, banks, temperature_k, objective, law)
         return _macro(given, device, ports, objective, law, *one)
     check_names(device, ports, objective)
-    size, width, node, bank, kelvin = check_numbers(np.broadcast_arrays(*map(np.atleast_1d, given)), law)
+    size, width, node, bank, kelvin = check_numbers(one_shape(given), law)
     values = np.empty((len(size), 9))
     organisation = np.empty((len(size), 6), dtype=np.int64)
     quality = np.empty(len(size), dtype=np.int8)

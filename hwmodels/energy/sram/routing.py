@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels.cited import cited_rows
 
-__all__ = ["Routing", "route"]
+__all__ = ["Routing", "route", "route_one"]
 
 Floats = NDArray[np.float64]
+N = TypeVar("N", float, NDArray[np.float64])
 
 PITCH_IN_NODES = 4.0
 """Pitch of the wires outside of sub-arrays, in feature sizes: areas of 1,570 banked macros agree within 0.4 %."""
@@ -75,6 +77,53 @@ def wire(device: str, node_nm: float) -> Wire:
     )
 
 
+class Layout(NamedTuple):
+    """How many banks lie beside and above each other, and how far the H-tree reaches, in outlines of all of them.
+
+    Attributes:
+        rows: Banks above each other.
+        columns: Banks beside each other.
+        gaps: Bits of wires between columns over those between rows: 2 x (1 - rows of wires halved by every level).
+        wide: Length of the links across, from the root to a bank, over the half width.
+        tall: Of the links up and down, over a quarter of the height.
+        leaking_wide: The same of all that leak: a link below a link across is there twice.
+        leaking_tall: Likewise.
+    """
+
+    rows: float
+    columns: float
+    row_gaps: float
+    column_gaps: float
+    wide: float
+    tall: float
+    leaking_wide: float
+    leaking_tall: float
+
+
+@cache
+def layouts(banks: int) -> tuple[Layout, Layout]:
+    """Give the layout of banks that are taller than wide, and of others."""
+    levels = banks.bit_length() - 1
+    return _layout(levels // 2, levels - levels // 2), _layout(levels - levels // 2, levels // 2)
+
+
+def _layout(down: int, across: int) -> Layout:
+    """Go from the root to a bank: across while there are more links across, then one of each, then down."""
+    gaps = 2 * (1 - 0.5**across), 2 * (1 - 0.5**down)
+    rows, columns = 2.0**down, 2.0**across
+    wide = tall = leaking_wide = leaking_tall = 0.0
+    width = height = 1.0
+    while down or across:
+        both = 0 < across <= down
+        step_across, step_down = both or across > down, both or across == 0
+        if step_across:
+            wide, leaking_wide, width, across = wide + width, leaking_wide + width, width / 2, across - 1
+        if step_down:
+            tall, leaking_tall = tall + height, leaking_tall + height * (1 + both)
+            height, down = height / 2, down - 1
+    return Layout(rows, columns, *gaps, wide, tall, leaking_wide, leaking_tall)
+
+
 def route(
     device: str,
     node_nm: float,
@@ -88,47 +137,32 @@ def route(
 
     Args:
         device: CACTI's device type.
-        node_nm: A node of the table [nm].
+        node_nm: 22 to 90 [nm].
         banks: A power of two.
         height_mm: Of one bank [mm].
         width_mm: Of one bank [mm].
         address_bits: Inside a bank, of all its ports.
         word_bits: Of a word, of all ports of a bank.
     """
-    levels = banks.bit_length() - 1
-    tall = height_mm > width_mm
-    down = np.where(tall, levels // 2, levels - levels // 2)
-    across = levels - down
-    kind = wire(device, node_nm)
+    is_tall = height_mm > width_mm
+    pairs = zip(*layouts(banks), strict=True)
+    at: Any = Layout._make(np.where(is_tall, *pair) for pair in pairs)  # arrays in its places
+    return Routing(*_laid(wire(device, node_nm), at, height_mm, width_mm, address_bits, word_bits))
+
+
+def route_one(
+    device: str, node_nm: float, banks: int, height_mm: float, width_mm: float, address_bits: float, word_bits: float
+) -> tuple[float, float, float, float, float]:
+    """Give the same for one macro: energy, delay, leakage, height and width."""
+    at = layouts(banks)[0 if height_mm > width_mm else 1]
+    return _laid(wire(device, node_nm), at, height_mm, width_mm, address_bits, word_bits)
+
+
+def _laid(kind: Wire, at: Layout, height_mm: N, width_mm: N, address_bits: N, word_bits: N) -> tuple[N, N, N, N, N]:
     bits = address_bits + 2 * word_bits
-    tall_mm = (height_mm * 2.0**down + bits * kind.pitch_mm * 2 * (1 - 0.5**across)) / 2
-    wide_mm = (width_mm * 2.0**across + bits * kind.pitch_mm * 2 * (1 - 0.5**down)) / 2
-    length, leaking = _lengths(wide_mm, tall_mm / 2, down, across)
-    return Routing(
-        kind.j_per_bit_mm * length * (address_bits + word_bits),
-        2 * kind.s_per_mm * length,
-        kind.w_per_bit_mm * leaking * bits,
-        2 * tall_mm,
-        2 * wide_mm,
-    )
-
-
-def _lengths(
-    across_mm: Floats, down_mm: Floats, down: NDArray[np.integer], across: NDArray[np.integer]
-) -> tuple[Floats, Floats]:
-    """Add the links from the root to a bank up, and those that leak: a link below a link across is there twice."""
-    down, across = np.broadcast_arrays(down, across)
-    total, leaking = np.zeros_like(across_mm), np.zeros_like(across_mm)
-    wide, tall = across_mm.copy(), down_mm.copy()
-    down, across = down.copy(), across.copy()
-    while np.any(down + across > 0):
-        both = (down > 0) & (across > 0) & (across <= down)
-        only_across = (across > 0) & ~both
-        only_down = (down > 0) & ~both & ~only_across
-        total += np.where(both, wide + tall, np.where(only_across, wide, np.where(only_down, tall, 0.0)))
-        leaking += np.where(both, wide + 2 * tall, np.where(only_across, wide, np.where(only_down, tall, 0.0)))
-        wide = np.where(both | only_across, wide / 2, wide)
-        tall = np.where(both | only_down, tall / 2, tall)
-        down = down - (both | only_down)
-        across = across - (both | only_across)
-    return total, leaking
+    tall_mm = (height_mm * at.rows + bits * kind.pitch_mm * at.row_gaps) / 2
+    wide_mm = (width_mm * at.columns + bits * kind.pitch_mm * at.column_gaps) / 2
+    length = at.wide * wide_mm + at.tall * tall_mm / 2
+    leaking = at.leaking_wide * wide_mm + at.leaking_tall * tall_mm / 2
+    energy = kind.j_per_bit_mm * length * (address_bits + word_bits)
+    return energy, 2 * kind.s_per_mm * length, kind.w_per_bit_mm * leaking * bits, 2 * tall_mm, 2 * wide_mm
