@@ -284,7 +284,7 @@ def test_a_node_outside_needs_a_law_and_says_so() -> None:
         ({"device": np.array(["x", "y"])}, "no device type"),
         ({"objective": []}, "no objective"),
         ({"law": ["x"], "node_nm": 7}, "no scaling law"),
-        ({"width_bytes": np.array([8.0, 8.0, 8.0]), "size_bytes": np.array([65536.0, 1024.0])}, "different lengths"),
+        ({"width_bytes": np.full(5, 8.0), "size_bytes": np.array([65536.0, 1024.0])}, "different lengths"),
     ],
 )
 def test_what_no_memory_can_be_is_refused_with_the_mend(arguments: dict[str, Any], words: str) -> None:
