@@ -216,14 +216,18 @@ def is_beaten(values: Floats, step: NDArray[Any], objective: Objective | None) -
     """Say which candidates another one with rows as fine beats at every corner, by `CLEARLY`.
 
     Args:
-        values: Shape (candidates, corners, quantities).
-        step: Words by which each grows, shape (candidates,).
+        values: Shape (..., candidates, corners, quantities).
+        step: Words by which each grows, shape (..., candidates).
         objective: In what; None: in read energy, access time, height and width alike, whatever wires are added.
+
+    Returns:
+        Shape (..., candidates).
     """
     if objective is None:
-        asked = values[..., [READ, ACCESS, HEIGHT, WIDTH]].reshape(len(values), -1)
+        asked = values[..., [READ, ACCESS, HEIGHT, WIDTH]].reshape(*values.shape[:-2], -1)
     else:
         area = values[..., HEIGHT] * values[..., WIDTH]
         asked = values[..., READ] ** objective.energy * values[..., ACCESS] ** objective.delay * area**objective.area
-    better = (asked[:, None] <= CLEARLY * asked[None]).all(axis=2) & (step[:, None] <= step[None])
-    return np.asarray(better.any(axis=0))
+    better = (asked[..., :, None, :] <= CLEARLY * asked[..., None, :, :]).all(axis=-1)
+    better &= step[..., :, None] <= step[..., None, :]
+    return np.asarray(better.any(axis=-2))

@@ -19,6 +19,7 @@ from hwmodels.energy.sram.cells import ACCESS, HEIGHT, LEAKAGE, READ, WIDTH, WRI
 from hwmodels.energy.sram.choosing import Looked, Wires, choose
 from hwmodels.energy.sram.routing import route
 from hwmodels.energy.sram.stored import NODES, OBJECTIVES, QUANTITIES, Objective, block
+from hwmodels.energy.sram.words import whole_words
 
 __all__ = ["LARGEST_BANK", "WIDEST", "Candidate", "Kind", "Line", "line_of", "look_up"]
 
@@ -28,6 +29,8 @@ WIDEST = 128
 """Widest word of a macro in the table [B]; wider ones are macros side by side."""
 LARGEST_BANK = 2**27
 """Largest bank in the table [B]."""
+LARGE_BATCH = 1000
+"""Points from which on it pays to interpolate every width once (0.3 s) rather than every point."""
 
 
 class Kind(NamedTuple):
@@ -76,21 +79,32 @@ def look_up(kind: Kind, width: Floats, depth: Floats) -> Looked:
     slot = np.floor(np.log2(width)).astype(np.intp)
     low = np.exp2(slot)
     on_grid = low == width
-    if on_grid.all():
-        return _look_up(kind, False, slot, width, depth, Between(1, 0.0, 0.0, *_node_shares(kind.node_nm)))
+    wires = _wires(kind, width, depth) if kind.banks > 1 else None
+    objective, shares = OBJECTIVES[kind.objective], _node_shares(kind.node_nm)
+    if on_grid.all() and kind.node_nm in NODES:
+        return choose(_cells(_table_kind(kind), False), slot, depth, Between(1, 0.0, 0.0, *shares), objective, wires)
+    if len(width) >= LARGE_BATCH and np.all(np.floor(width) == width):
+        words = _whole_words(_table_kind(kind))
+        return choose(words, width.astype(np.intp) - 1, depth, Between(1, 0.0, 0.0, 0.0, 0.0), objective, wires)
     values, organisation = np.empty((len(width), len(QUANTITIES))), np.empty(len(width), dtype=np.int64)
     for mine, pairs in ((on_grid, False), (~on_grid, True)):
         if mine.any():
             power, line = (np.log2(width / low)[mine], (width / low - 1)[mine]) if pairs else (0.0, 0.0)
-            between = Between(1 + pairs, power, line, *_node_shares(kind.node_nm))
-            values[mine], organisation[mine] = _look_up(kind, pairs, slot[mine], width[mine], depth[mine], between)
+            some = _wires(kind, width[mine], depth[mine]) if kind.banks > 1 else None
+            cells, between = _cells(_table_kind(kind), pairs), Between(1 + pairs, power, line, *shares)
+            values[mine], organisation[mine] = choose(cells, slot[mine], depth[mine], between, objective, some)
     return Looked(values, organisation)
 
 
-def _look_up(kind: Kind, pairs: bool, slot: NDArray[np.intp], width: Floats, depth: Floats, between: Between) -> Looked:
-    cells = _cells(kind._replace(banks=min(kind.banks, 2)), pairs)
-    wires = _wires(kind, width, depth) if kind.banks > 1 else None
-    return choose(cells, slot, depth, between, OBJECTIVES[kind.objective], wires)
+def _table_kind(kind: Kind) -> Kind:
+    """Leave out what the candidates do not depend on: how many banks there are, as soon as there are several."""
+    return kind._replace(banks=min(kind.banks, 2))
+
+
+@lru_cache(maxsize=64)
+def _whole_words(kind: Kind) -> Cells:
+    objective = OBJECTIVES[kind.objective] if kind.banks == 1 else None
+    return whole_words(_cells(kind, False), _cells(kind, True), WIDEST, _node_shares(kind.node_nm), objective)
 
 
 def _wires(kind: Kind, width: Floats, depth: Floats) -> Wires:
@@ -130,7 +144,7 @@ def line_of(kind: Kind, width: float) -> Line:
     slot = math.frexp(width)[1] - 1
     low = 2.0**slot
     pairs = low != width
-    cells = _cells(kind._replace(banks=min(kind.banks, 2)), pairs)
+    cells = _cells(_table_kind(kind), pairs)
     shares = (math.log2(width / low), width / low - 1) if pairs else (0.0, 0.0)
     mine = slice(int(cells.first[slot]), int(cells.first[slot + 1]))
     start, slope = cells.start[:, mine], cells.slope[:, mine]

@@ -219,6 +219,19 @@ def test_a_batch_equals_its_points_one_by_one(
         assert np.asarray(batch.quality)[at] == one.quality
 
 
+@pytest.mark.parametrize("arguments", [{}, {"node_nm": 28.0}, {"banks": 4}, {"ports": (0, 1, 1), "objective": "ed"}])
+def test_a_large_batch_equals_small_ones(arguments: dict[str, Any]) -> None:
+    """Large ones interpolate every word width once, small ones every point."""
+    draw = np.random.default_rng(3)
+    width = draw.integers(1, 200, 1200).astype(float)
+    size = np.maximum(np.exp2(draw.uniform(6, 28, 1200)).round(), 4 * width)
+    whole = sram(size, width, **arguments)
+    parts = [sram(size[part::4], width[part::4], **arguments) for part in range(4)]
+    for name in BANDED:
+        for part, few in enumerate(parts):
+            assert np.array_equal(getattr(whole, name)[part::4], getattr(few, name)), name
+
+
 @given(st.sampled_from([1, 2, 8, 24, 64]), st.sampled_from(NODES), st.sampled_from(["itrs-hp", "itrs-lstp"]))
 @settings(max_examples=25, deadline=None)
 def test_registers_join_the_sram_continuously_and_grow_with_the_words(width: int, node: float, device: str) -> None:
