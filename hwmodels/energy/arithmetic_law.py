@@ -63,6 +63,7 @@ class Anchor:
         value: The figure [J or mm2].
         rounding: Half a unit of its last printed digit, relative.
         source: Author, title, year, table.
+        supply_v: At which supply; None: the source does not say, and the node's nominal one is taken [V].
     """
 
     operation: Operation
@@ -73,6 +74,7 @@ class Anchor:
     value: float
     rounding: float
     source: str
+    supply_v: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ def _anchor(row: Mapping[str, str], printed: str, measure: Measure) -> Anchor:
         value=float(printed + _UNIT_EXPONENT[measure]),
         rounding=0.5 * 10.0**-decimals / float(printed),
         source=row["source"],
+        supply_v=float(row["vdd_v"]) if row["vdd_v"] else None,
     )
 
 

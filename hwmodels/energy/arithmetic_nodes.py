@@ -1,8 +1,14 @@
-"""One operation at any node: between 45 and 7 nm operation by operation, outside by a named scaling law."""
+"""One operation at any node: between 45 and 7 nm operation by operation, outside by a named scaling law.
+
+Laws go from nominal supply to nominal supply, and the figures at 45 nm are published at 0.9 V, where 1.0 V is nominal.
+So 45 nm is their 0.9 V point, nodes from 65 nm on are at their nominal supply, and the step between the two supplies is
+spread over 45 to 65 nm in logs: a line from the polynomial at (45 nm, 0.9 V) to that at the next node's nominal supply.
+The figures at 7 nm have no stated supply, and count as those of the nominal one.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -10,18 +16,21 @@ from numpy.typing import NDArray
 
 from hwmodels.energy.arithmetic_checks import width_error
 from hwmodels.energy.arithmetic_formats import Number
-from hwmodels.energy.arithmetic_law import ANCHOR_NODES_NM, Measure, Operation, anchors_of, at_anchor_node, is_anchor
+from hwmodels.energy.arithmetic_law import ANCHOR_NODES_NM, Measure, Operation, anchors, anchors_of, at_anchor_node, is_anchor
 from hwmodels.energy.estimate import Estimate, Origin
 from hwmodels.energy.shapes import plain, span
 from hwmodels.energy.technology import scaling
 from hwmodels.energy.technology.curves import energy_curves
-from hwmodels.energy.technology.factors import check_node
+from hwmodels.energy.technology.factors import check_node, law_name
+from hwmodels.energy.technology.supply import relative_energy
 from workloads.operator import Num
 
-__all__ = ["UNITS", "operation_estimate"]
+__all__ = ["UNITS", "operation_estimate", "where"]
 
 UNITS: dict[Measure, str] = {"energy": "J", "area": "mm2"}
 _SHAPE_LAW = "stillmaker-hp"
+_NOMINAL_FROM_NM = 65.0
+"""The next node above 45 nm with a polynomial of its own: from it on the supply is the nominal one."""
 
 
 def operation_estimate(
@@ -60,6 +69,7 @@ def operation_estimate(
 
 def _estimate(measure: Measure, operation: Operation, a: Number, b: Number, node_nm: Num, law: str | None) -> Estimate:
     check_node(node_nm)
+    law_name(f"logic {measure}", law)  # a misspelt one is refused where none is needed too
     query = _Query(measure, operation, a, b, np.asarray(node_nm, dtype=float))
     old, new = (at_anchor_node(measure, operation, a, b, node) for node in (query.oldest, query.newest))
     error = np.hypot(_width_band(query), _node_band(query, old, new))
@@ -74,7 +84,7 @@ def _estimate(measure: Measure, operation: Operation, a: Number, b: Number, node
         low=plain(low),
         high=plain(high),
         origin=_origin(query),
-        formula=f"{operation} of {a.name if a.name == b.name else f'{a.name} x {b.name}'}, {_where(query)}",
+        formula=f"{operation} of {a.name if a.name == b.name else f'{a.name} x {b.name}'}, {where(measure, query.nodes)}",
         source=_source(query),
         parts={} if outside is None else {"scaling": outside},
     )
@@ -158,7 +168,26 @@ def _outside(query: _Query, law: str | None) -> Estimate | None:
         return None
     start = float(nearest[beyond].flat[0])
     from_nm, to_nm = np.where(beyond, nearest, start), np.where(beyond, query.nodes, start)
-    return scaling(f"logic {query.measure}", plain(from_nm), plain(to_nm), law=law)
+    return _from_published_supply(query, scaling(f"logic {query.measure}", plain(from_nm), plain(to_nm), law=law))
+
+
+def _from_published_supply(query: _Query, factor: Estimate) -> Estimate:
+    """Let a factor above the oldest published node start at the supply of its figures, not at the nominal one."""
+    supply = anchors_of(query.measure, query.operation, query.oldest)[0].supply_v
+    if query.measure != "energy" or supply is None or not np.any(query.nodes > query.oldest):
+        return factor
+    reached = np.log(query.nodes / query.oldest) / np.log(_NOMINAL_FROM_NM / query.oldest)
+    share = np.clip(reached, 0.0, 1.0)
+    start = relative_energy(query.oldest, supply)
+    value, low, high = (one**-share for one in (start.value, start.high, start.low))
+    return replace(
+        factor,
+        value=plain(factor.value * value),
+        low=plain(factor.low * low),
+        high=plain(factor.high * high),
+        formula=f"{factor.formula}; starts at {supply:g} V at {query.oldest:g} nm, the supply of the published figures, "
+        f"and has the nominal supply from {_NOMINAL_FROM_NM:g} nm on",
+    )
 
 
 def _origin(query: _Query) -> Origin:
@@ -180,13 +209,27 @@ def _source(query: _Query) -> str:
     return "; ".join(dict.fromkeys(anchors_of(query.measure, query.operation, node)[0].source for node in nodes))
 
 
-def _where(query: _Query) -> str:
-    """Say in words how the nodes were reached."""
-    nodes, old, new = query.nodes, query.oldest, query.newest
+def where(measure: Measure, node_nm: Num) -> str:
+    """Say in words how nodes are reached, and at which supply the figures there are published.
+
+    Args:
+        measure: "energy" or "area".
+        node_nm: One node or shape (n_points,) [nm].
+
+    Example:
+        >>> where("energy", 28.0)
+        '28 nm, between its figures at 45 nm (0.9 V) and 7 nm'
+    """
+    nodes, (old, new) = np.asarray(node_nm, dtype=float), (ANCHOR_NODES_NM[measure][0], ANCHOR_NODES_NM[measure][-1])
     reached = span(nodes, falling=True)
+    at = {node: f"{node:g} nm{_at_supply(measure, node)}" for node in (old, new)}
     if np.all((nodes == old) | (nodes == new)):
-        return f"{reached} nm"
+        return at.get(float(nodes.flat[0]), "") if np.all(nodes == nodes.flat[0]) else f"{at[old]} and {at[new]}"
     if np.all((nodes < old) & (nodes > new)):
-        return f"{reached} nm, between its figures at {old:g} and {new:g} nm"
-    known = f"{old:g} nm" if old == new else f"{old:g} and {new:g} nm"
-    return f"{reached} nm, from its figures at {known}"
+        return f"{reached} nm, between its figures at {at[old]} and {at[new]}"
+    return f"{reached} nm, from its figures at {' and '.join(at.values())}"
+
+
+def _at_supply(measure: Measure, node: float) -> str:
+    volts = {each.supply_v for each in anchors(measure) if each.node_nm == node and measure == "energy"}
+    return "".join(f" ({volt:g} V)" for volt in volts if volt is not None)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from hwmodels.energy.arithmetic_formats import Number, NumberFormat, default_accumulator, number
 from hwmodels.energy.arithmetic_law import Measure, Operation
-from hwmodels.energy.arithmetic_nodes import UNITS, operation_estimate
+from hwmodels.energy.arithmetic_nodes import UNITS, operation_estimate, where
 from hwmodels.energy.combining import total
 from hwmodels.energy.estimate import Estimate, Origin
 from workloads.operator import Num
@@ -51,7 +51,7 @@ def mac(
         "multiply": multiply(measure, first, second, node_nm=node_nm, law=law),
         "add": add(measure, form, node_nm=node_nm, law=law),
     }
-    return summed(measure, parts, f"{first.name} x {second.name}, added in {form.name}")
+    return summed(measure, parts, f"{first.name} x {second.name}, added in {form.name}, {where(measure, node_nm)}")
 
 
 def summed(measure: Measure, parts: dict[str, Estimate], formula: str) -> Estimate:

@@ -168,7 +168,7 @@ def of_make(estimate: Estimate, measure: Measure, circuits: Circuits) -> Estimat
     Example:
         >>> own = add("energy", "int8", node_nm=45, law=None)
         >>> of_make(own, "energy", "any").formula
-        "int add of int8, 45 nm; band: circuits of any make, 0.568 to 4.29 times its figures' (circuit_spread)"
+        "int add of int8, 45 nm (0.9 V); band: circuits of any make, 0.568 to 4.29 times its figures' (circuit_spread)"
     """
     if circuits not in get_args(Circuits):
         raise SpecError(f"circuits {circuits!r}: whose band? {nearest(str(circuits), get_args(Circuits))}")

@@ -43,9 +43,8 @@ class Buffer:
     """One instance of a buffer level, built.
 
     Attributes:
-        macro: All its banks; one of them where `memories` is above 1.
-        memories: Macros that stand side by side, where the organisation states banks; else 1. One number or shape
-            (n_points,).
+        macro: One of its memories, with the banks that more bandwidth made of it.
+        memories: Macros that stand side by side: the banks that the organisation states; else 1.
         row_bytes: Width of a row [B].
         banks: One number or shape (n_points,).
         ports: Of a bank: read-write, read, write.
@@ -53,7 +52,7 @@ class Buffer:
     """
 
     macro: Macro
-    memories: Num
+    memories: int
     row_bytes: float
     banks: Num
     ports: tuple[int, int, int]
@@ -97,7 +96,7 @@ def build_buffer(
         if value is not None:
             positive(number(value, "float", name, f"level {level.name}"), name, f"level {level.name}")
     row = known.row_bytes or _row_bytes(*bytes_per_cycle, level.word_bits / 8)
-    apart, least = known.banks is not None, known.banks or 1
+    memories = least = known.banks or 1
     if np.min(capacity_bytes) < row * least:
         raise SpecError(
             f"level {level.name}: a capacity of {np.min(capacity_bytes):g} B is below a row of each bank, "
@@ -107,16 +106,16 @@ def build_buffer(
     build = partial(sram, node_nm=node_nm, device=device, ports=ports, temperature_k=temperature_k, law=law)
 
     def of_banks(banks: Num) -> Macro:
-        """Build so many banks in one macro, or each as a macro of its own where the number of them is stated."""
+        """Build so many banks in one macro, or in as many memories as are stated: wires join those of one memory."""
         size = np.maximum(capacity_bytes, row * banks)
-        return build(size / banks, row) if apart else build(size, row, banks=banks)
+        return build(size / memories, row, banks=banks / memories)
 
     needed = bandwidth_scale * max(bytes_per_cycle) / row
     period = _Period(clock_hz * clocked.delay.value, clock_hz, np.asarray(capacity_bytes) / row)
     banks = _enough_banks(level, of_banks, least, needed, period)
     return Buffer(
         macro=of_banks(banks),
-        memories=banks if apart else 1,
+        memories=memories,
         row_bytes=row,
         banks=banks,
         ports=ports,

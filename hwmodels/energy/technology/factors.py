@@ -15,7 +15,7 @@ from hwmodels.energy.technology.curves import Curve, area_curves, energy_curves,
 from workloads.errors import SpecError, nearest
 from workloads.operator import Num
 
-__all__ = ["LAWS", "NODES_NM", "check_node", "node_range", "scaling"]
+__all__ = ["LAWS", "NODES_NM", "check_node", "law_name", "node_range", "scaling"]
 
 NODES_NM = (180.0, 3.0)
 """The largest and the smallest node that any law knows."""
@@ -68,11 +68,7 @@ def scaling(quantity: str, from_nm: Num, to_nm: Num, *, law: str | None = None) 
 
 
 def _scaling(quantity: str, from_nm: Num, to_nm: Num, law: str | None) -> Estimate:
-    if quantity not in LAWS:
-        raise SpecError(f"no scaling laws for {quantity!r}; {nearest(quantity, LAWS)}")
-    name = LAWS[quantity][0] if law is None else law
-    if name not in LAWS[quantity]:
-        raise SpecError(f"no law {name!r} for {quantity}; {nearest(name, LAWS[quantity])}")
+    name = law_name(quantity, law)
     curve = _curves(quantity)[name]
     _check(quantity, name, from_nm, to_nm)
     log_factor = curve.log_at(to_nm) - curve.log_at(from_nm)
@@ -113,6 +109,23 @@ def node_range(quantity: str, law: str | None = None) -> tuple[float, float]:
         raise SpecError(f"no scaling law {law!r} of {quantity!r}; {nearest(quantity, LAWS)}")
     nodes = _curves(quantity)[law or LAWS[quantity][0]].nodes_nm
     return nodes[0], nodes[-1]
+
+
+def law_name(quantity: str, law: str | None) -> str:
+    """Give the name of a law: the quantity's first where none is named.
+
+    Raises:
+        SpecError: No such quantity or law.
+
+    Example:
+        >>> law_name("logic area", None)
+        'stillmaker'
+    """
+    if quantity not in LAWS:
+        raise SpecError(f"no scaling laws for {quantity!r}; {nearest(quantity, LAWS)}")
+    if law is not None and law not in LAWS[quantity]:
+        raise SpecError(f"no law {law!r} for {quantity}; {nearest(law, LAWS[quantity])}")
+    return LAWS[quantity][0] if law is None else law
 
 
 def check_node(node_nm: Num) -> None:

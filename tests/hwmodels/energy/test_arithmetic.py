@@ -32,7 +32,7 @@ from hwmodels.energy.arithmetic_formats import exact_accumulator, floating, inte
 from hwmodels.energy.arithmetic_law import Measure, anchors
 from hwmodels.energy.arithmetic_published import arithmetic_deviations, arithmetic_tables, circuit_spread
 from hwmodels.energy.estimate import Estimate
-from hwmodels.energy.technology import scaling
+from hwmodels.energy.technology import relative_energy, scaling
 from tests.close import close
 from workloads.errors import SpecError
 from workloads.formats import FORMATS
@@ -115,13 +115,38 @@ def test_outside_45_to_7_nm_a_named_law_takes_over_and_is_shown(operation: str, 
     for node, near in ((180, 45), (65, 45), (5, 7), (3, 7)):
         estimate = ENERGIES[operation](form, node_nm=node)
         factor = scaling("logic energy", near, node)
-        assert value(estimate) == close(value(ENERGIES[operation](form, node_nm=near)) * value(factor))
+        start = value(relative_energy(45, 0.9)) if near == 45 else 1.0  # Horowitz' figures are at 0.9 V
+        assert value(estimate) == close(value(ENERGIES[operation](form, node_nm=near)) * value(factor) / start)
         assert estimate.origin == "scaled"
         assert "stillmaker-hp" in explain(estimate)
     other = ENERGIES[operation](form, node_nm=5, law="foundry")
     assert "foundry" in other.parts["scaling"].formula
     with pytest.raises(SpecError, match="'foundry' covers 16 to 3 nm"):
         ENERGIES[operation](form, node_nm=65, law="foundry")
+
+
+# Stillmaker & Baas, Integration 58, 2017: energy at the nominal supply over that of 45 nm at 0.9 V.
+OVER_45_NM_AT_0P9_V = {180: 37.7363, 130: 7.4114, 90: 3.7131, 65: 2.405}
+
+
+@pytest.mark.parametrize(("node", "ratio"), OVER_45_NM_AT_0P9_V.items())
+def test_older_nodes_are_scaled_from_the_supply_of_the_published_figures(node: float, ratio: float) -> None:
+    for form in ("int8", "fp16"):
+        estimate = mac_energy(form, node_nm=node)
+        assert value(estimate) / value(mac_energy(form, node_nm=45)) == close(ratio, rel=1e-3)
+        assert "0.9 V" in estimate.formula
+        assert "starts at 0.9 V at 45 nm" in explain(estimate)
+    assert value(mac_area("int8", node_nm=node)) == close(
+        value(mac_area("int8", node_nm=45)) * value(scaling("logic area", 45, node))
+    )
+
+
+def test_there_is_no_jump_along_the_node_where_the_published_supply_ends() -> None:
+    nodes = np.geomspace(44.0, 66.0, 2001)
+    energy = np.asarray(mac_energy("int8", node_nm=nodes).value)
+    assert (np.diff(energy) > 0).all()
+    assert np.diff(np.log(energy)).max() < 0.002
+    assert "V" not in mac_energy("int8", node_nm=7).formula.partition(";")[0]  # Jouppi's supply is not stated
 
 
 # ---- how far it is off
@@ -414,6 +439,10 @@ def test_affine_dequantization_is_a_subtraction_and_a_mixed_product() -> None:
         (lambda: mac_energy("int8", node_nm=5, circuits="mine"), "circuits 'mine': whose band"),  # type: ignore[arg-type]
         (lambda: circuit_spread("delay"), "no measure 'delay'"),
         (lambda: mac_energy("int8", node_nm=5, law="moore"), "no law 'moore' for logic energy"),
+        (lambda: mac_energy("int8", node_nm=7, law="zz"), "no law 'zz' for logic energy"),
+        (lambda: multiply_area("int8", node_nm=45, law="stilmaker"), "nearest: stillmaker"),
+        (lambda: dequantize_energy("int4", entries=16, node_nm=20, law="zz"), "no law 'zz' for logic energy"),
+        (lambda: requantize_area(node_nm=45, law="zz"), "no law 'zz' for logic area"),
         (lambda: dequantize_energy("fp8_e4m3", node_nm=7), "stored values are integers or codes, not fp8_e4m3"),
         (lambda: dequantize_energy("int4", entries=17, node_nm=7), "a table for int4 has 2 to 16 entries, not 17"),
         (lambda: dequantize_energy("int4", entries=1, node_nm=7), "2 to 16 entries, not 1"),
