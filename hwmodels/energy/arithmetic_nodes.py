@@ -9,14 +9,22 @@ The figures at 7 nm have no stated supply, and count as those of the nominal one
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels.energy.arithmetic_checks import width_error
 from hwmodels.energy.arithmetic_formats import Number
-from hwmodels.energy.arithmetic_law import ANCHOR_NODES_NM, Measure, Operation, anchors, anchors_of, at_anchor_node, is_anchor
+from hwmodels.energy.arithmetic_law import (
+    ANCHOR_NODES_NM,
+    Measure,
+    Operation,
+    anchors,
+    anchors_of,
+    at_anchor_node,
+    is_anchor,
+)
 from hwmodels.energy.estimate import Estimate, Origin
 from hwmodels.energy.shapes import plain, span
 from hwmodels.energy.technology import scaling
@@ -84,7 +92,7 @@ def _estimate(measure: Measure, operation: Operation, a: Number, b: Number, node
         low=plain(low),
         high=plain(high),
         origin=_origin(query),
-        formula=f"{operation} of {a.name if a.name == b.name else f'{a.name} x {b.name}'}, {where(measure, query.nodes)}",
+        formula=f"{operation} of {a.name if a.name == b.name else f'{a.name} x {b.name}'}, {where(measure, node_nm)}",
         source=_source(query),
         parts={} if outside is None else {"scaling": outside},
     )
@@ -185,8 +193,8 @@ def _from_published_supply(query: _Query, factor: Estimate) -> Estimate:
         value=plain(factor.value * value),
         low=plain(factor.low * low),
         high=plain(factor.high * high),
-        formula=f"{factor.formula}; starts at {supply:g} V at {query.oldest:g} nm, the supply of the published figures, "
-        f"and has the nominal supply from {_NOMINAL_FROM_NM:g} nm on",
+        formula=f"{factor.formula}; starts at {supply:g} V at {query.oldest:g} nm, the supply of the published "
+        f"figures, and has the nominal supply from {_NOMINAL_FROM_NM:g} nm on",
     )
 
 
@@ -230,6 +238,7 @@ def where(measure: Measure, node_nm: Num) -> str:
     return f"{reached} nm, from its figures at {' and '.join(at.values())}"
 
 
+@cache
 def _at_supply(measure: Measure, node: float) -> str:
     volts = {each.supply_v for each in anchors(measure) if each.node_nm == node and measure == "energy"}
     return "".join(f" ({volt:g} V)" for volt in volts if volt is not None)

@@ -28,7 +28,7 @@ RATIOS = {
     ("eyeriss", "energy of RF over all the rest but DRAM"): (0.3, 0.7),
     ("eyeriss", "energy of RF over all the rest but DRAM, the paper's unit energies"): (0.75, 1.0),
     ("eyeriss", "power, AlexNet CONV layers"): (0.3, 0.7),
-    ("eyeriss", "power share of multipliers and adders, most"): (0.8, 1.5),
+    ("eyeriss", "power share of multipliers and adders, most"): (1.0, 1.9),
     ("eyeriss", "power share of spads, GLB and NoC, most"): (0.5, 1.0),
     ("tpu-v1", "area share of the Unified Buffer"): (0.35, 0.6),
     ("tpu-v1", "area share of data buffers"): (0.35, 0.6),
