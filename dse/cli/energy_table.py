@@ -27,10 +27,12 @@ def predict_file(table: Path, out: Path | None) -> None:
         out: Where the result appears, by rename; None or "-": stdout.
 
     Raises:
-        SpecError: No table in it, or a column is missing.
+        SpecError: No table in it, a column is missing, or both are the same file.
     """
     from hwmodels.energy import predict_table
 
+    if out is not None and STDOUT not in (table, out) and out.exists() and table.exists() and out.samefile(table):
+        raise SpecError(f"--table and --out are the same file, {out}, which would be lost; give --out another name")
     columns = _read(table)
     result = predict_table(columns)
     if out is None or out == STDOUT:

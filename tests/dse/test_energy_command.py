@@ -211,10 +211,15 @@ def test_pipes_in_and_out(tmp_path: Path) -> None:
     assert done.stderr == b""
 
 
-def test_the_table_may_be_written_over_itself(dse_run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("same", ["memories.csv", "new/../memories.csv", "link.csv"])
+def test_a_table_is_not_written_over_itself(dse_run: Run, tmp_path: Path, same: str) -> None:
     path = table(tmp_path, "size_bytes,width_bytes\n262144,8\n")
-    assert dse_run("energy", "--table", path, "--out", path).code == 0
-    assert rows_of(path.read_text(encoding="utf-8"))[0]["quality"] == "exact"
+    (tmp_path / "new").mkdir()
+    (tmp_path / "link.csv").symlink_to(path)
+    message = dse_run("energy", "--table", path, "--out", tmp_path / same).message
+    assert "are the same file" in message
+    assert "give --out another name" in message
+    assert path.read_text(encoding="utf-8") == "size_bytes,width_bytes\n262144,8\n"
 
 
 @pytest.mark.parametrize("more", [("wire",), ("--node", "45"), ("--explain",), ("--json",), ("--banks", "2")])
@@ -382,7 +387,7 @@ def test_commands_of_the_readme_run(
 
 def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", section(), re.DOTALL)
-    exec(compile("import numpy as np\n" + code, "README.md", "exec"), {})
+    exec(compile(code, "README.md", "exec"), {})
     assert "Jouppi" in capsys.readouterr().out
 
 
