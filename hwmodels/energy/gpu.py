@@ -208,8 +208,9 @@ def peak_power(device: RooflineDevice, format: str = "fp16") -> PeakPower:
         raise SpecError(f"{device.name}: has no path for products in {format}; give one of its formats")
     arithmetic = rate * float(device.j_per_flop[code])
     tensor = next(row for row in cited_rows("gpu_energy") if row["item"] == "tensor core fp16 increment")
-    with_operands = arithmetic
+    with_operands, operands = arithmetic, "the arithmetic alone, for operand delivery is modelled of GPUs only"
     if device.kind == "gpu":
+        operands = "with operand delivery from L2 and L1"
         with_operands += rate * float(operand_delivery(device, format).value)
     *_, dram = level_energies(device)
     bits = 8 * device.dram.bytes_per_s
@@ -223,7 +224,7 @@ def peak_power(device: RooflineDevice, format: str = "fp16") -> PeakPower:
             high=with_operands,
             origin="derived",
             formula="peak rate x J/FLOP of multiplier and adder; low: measured tensor core over the 7 nm figure, "
-            "high: with operand delivery from L2 and L1",
+            f"high: {operands}",
             source=f"arithmetic of the device; {tensor['source']}",
         ),
         memory=_times(dram.inclusive, bits, "W", f"{bits:g} bit/s x inclusive J/bit of {dram.name}"),

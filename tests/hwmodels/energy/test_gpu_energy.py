@@ -85,6 +85,14 @@ def test_a_measured_board_lies_inside_the_band_of_its_products() -> None:
     assert power.static.value + power.compute.value < 400 < power.static.high + power.compute.high
 
 
+@pytest.mark.parametrize(("name", "adds"), [("a100-sxm-80gb", True), ("xeon-8480", False)])
+def test_the_high_end_says_whether_operands_are_in_it(name: str, adds: bool) -> None:
+    power = peak_power(hwmodels.load(name)).compute
+    assert (power.high > power.value) == adds
+    assert ("high: with operand delivery" in power.formula) == adds
+    assert ("high: the arithmetic alone" in power.formula) == (not adds)
+
+
 def test_bad_input_is_named() -> None:
     device = hwmodels.load("a100-sxm-80gb")
     with pytest.raises(WorkloadError, match="fp17"):
