@@ -14,6 +14,7 @@ from hwmodels.energy.cacti.keeping import Outcome, digest_of, keep, kept
 from hwmodels.energy.cacti.reading import merged, refusal
 from hwmodels.energy.cacti.records import Report
 from hwmodels.energy.cacti.settings import Kind, Settings, input_text
+from hwmodels.energy.checking import number, positive
 from workloads.errors import MeasureError, SpecError
 from workloads.zoo.fetch import cache_folder
 
@@ -72,7 +73,7 @@ def run(
         What CACTI says; the same settings and binary are run once.
 
     Raises:
-        SpecError: CACTI refuses such a memory: known before, or said by it.
+        SpecError: CACTI refuses such a memory: known before, or said by it; or an argument of a wrong kind.
         MeasureError: No binary, not executable, crashed, ended, too slow, or no whole result.
         StoreError: The folder cannot be written.
 
@@ -122,6 +123,11 @@ def run_settings(
         MeasureError: As in `run`.
         StoreError: As in `run`.
     """
+    if not isinstance(asked, Settings):
+        raise SpecError(f"settings of CACTI are a record, not {asked!r}; give hwmodels.energy.cacti.Settings(...)")
+    if not (folder is None or folder == "user" or isinstance(folder, Path)):
+        raise SpecError(f"folder {folder!r}: give a pathlib.Path, 'user' for the user's cache, or None to keep nothing")
+    positive(number(timeout_s, "float", "timeout_s", "CACTI"), "timeout_s", "CACTI")
     program = _located(binary)
     technologies = program.parent / "tech_params"
     text = input_text(asked)
@@ -147,6 +153,8 @@ def run_settings(
 
 def _located(binary: str | Path | None) -> Path:
     """Find the binary; a link is followed, since its technologies lie beside the real one."""
+    if not (binary is None or isinstance(binary, str | Path)):
+        raise SpecError(f"binary {binary!r}: give a path or a command of CACTI 7, or None for what {VARIABLE} names")
     name = os.environ.get(VARIABLE, "") if binary is None else str(binary)
     how = f"give the path of a CACTI 7 binary, or set {VARIABLE} to it; the built-in model needs none"
     if not name:

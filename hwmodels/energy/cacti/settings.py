@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from hwmodels.energy.checking import number
 from workloads.errors import SpecError, nearest
 
 __all__ = ["CELLS", "KINDS", "OBJECTIVES", "Kind", "Objective", "Settings", "input_text"]
@@ -136,8 +137,8 @@ def _check_names(asked: Settings) -> None:
         ("projection", asked.projection, ("conservative", "aggressive")),
     )
     for field, name, known in named:
-        if name not in known:
-            raise SpecError(f"{field} {name!r}: CACTI has no such one; {nearest(name, known)}")
+        if not isinstance(name, str) or name not in known:
+            raise SpecError(f"{field} {name!r}: CACTI has no such one; {nearest(str(name), known)}")
     if asked.device == "comm-dram" and asked.kind != "main memory":
         raise SpecError('device "comm-dram" is a commodity DRAM die: ask for kind "main memory"')
 
@@ -152,8 +153,7 @@ def _check_sizes(asked: Settings) -> None:
         "page_bits": asked.page_bits,
     }
     for field, value in whole.items():
-        if isinstance(value, bool) or int(value) != value or value < 1:
-            raise SpecError(f"{field} {value}: a whole number from 1 on is needed")
+        _whole(value, field, least=1)
     low, high = _SIZE_BYTES
     if not low <= asked.size_bytes <= high:
         raise SpecError(f"size_bytes {asked.size_bytes}: CACTI counts {low} to {high} bytes; ask for a part of it")
@@ -164,13 +164,23 @@ def _check_sizes(asked: Settings) -> None:
         )
     if asked.banks & (asked.banks - 1):
         raise SpecError(f"banks {asked.banks}: CACTI needs a power of two")
-    if len(asked.ports) != 3 or min(asked.ports) < 0 or sum(asked.ports) < 1:
+    if not isinstance(asked.ports, tuple | list) or len(asked.ports) != 3:
+        raise SpecError(f"ports {asked.ports!r}: give three: read-write, read and write ports of a bank")
+    if sum(_whole(each, "ports", least=0) for each in asked.ports) < 1:
         raise SpecError(f"ports {asked.ports}: give read-write, read and write ports of a bank, at least one in all")
+
+
+def _whole(value: object, field: str, *, least: int) -> int:
+    """Return a whole number; NaN, infinities, texts and truth values are none."""
+    given = number(value, "int", field, "CACTI")
+    if not math.isfinite(given) or int(given) != given or given < least:
+        raise SpecError(f"{field} {value}: a whole number from {least} on is needed")
+    return int(given)
 
 
 def _check_technology(asked: Settings) -> None:
     low, high = NODES_NM
-    if not low <= asked.node_nm <= high:
+    if not low <= number(asked.node_nm, "float", "node_nm", "CACTI") <= high:
         raise SpecError(
             f"node_nm {asked.node_nm:g}: CACTI knows {low:g} to {high:g} nm; run it there and scale the result by a "
             "law of `hwmodels.energy.technology`"
@@ -178,7 +188,8 @@ def _check_technology(asked: Settings) -> None:
     if asked.device == "lp-dram" and asked.node_nm < 32:
         raise SpecError(f"node_nm {asked.node_nm:g}: CACTI has no data of eDRAM below 32 nm; take 32 or more")
     cool, hot = TEMPERATURES_K
-    if not cool <= asked.temperature_k <= hot or math.fmod(asked.temperature_k, 10):
+    kelvin = number(asked.temperature_k, "float", "temperature_k", "CACTI")
+    if not cool <= kelvin <= hot or math.fmod(kelvin, 10):
         raise SpecError(f"temperature_k {asked.temperature_k:g}: CACTI knows {cool} to {hot} K in steps of 10")
 
 
@@ -205,7 +216,7 @@ def input_text(asked: Settings) -> str:
     tags = periphery if asked.device.endswith("dram") else asked.device
     array = [
         ("size (bytes)", asked.size_bytes),
-        *((name, '"false"') for name in _GATES),
+        *((f"{name} -", '"false"') for name in _GATED),
         ("Power Gating Performance Loss", 0.01),
         ("block size (bytes)", asked.width_bytes),
         ("associativity", asked.associativity),
@@ -237,13 +248,7 @@ def input_text(asked: Settings) -> str:
     return "".join(f"-{key} {value}\n" for key, value in array) + _ELSE
 
 
-_GATES = (
-    "Array Power Gating -",
-    "WL Power Gating -",
-    "CL Power Gating -",
-    "Bitline floating -",
-    "Interconnect Power Gating -",
-)
+_GATED = ("Array Power Gating", "WL Power Gating", "CL Power Gating", "Bitline floating", "Interconnect Power Gating")
 
 _AXES = "delay, dynamic power, leakage power, cycle time, area"
 

@@ -230,6 +230,37 @@ def ask(program: Path, folder: Path | None, **more: float) -> Report:
     return run(program, 65536, 8, banks=4, folder=folder, timeout_s=more.get("timeout_s", 60.0))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"size_bytes": math.nan}, "size_bytes nan: a whole number"),
+        ({"size_bytes": math.inf}, "size_bytes inf: a whole number"),
+        ({"size_bytes": "65536"}, "size_bytes is '65536'"),
+        ({"width_bytes": None}, "width_bytes is None"),
+        ({"banks": True}, "banks is True"),
+        ({"node_nm": "45"}, "node_nm is '45'"),
+        ({"node_nm": math.nan}, "node_nm nan"),
+        ({"temperature_k": "350"}, "temperature_k is '350'"),
+        ({"ports": 1}, "ports 1: give three"),
+        ({"ports": (1, math.nan, 0)}, "ports nan: a whole number"),
+        ({"device": ["itrs-hp"]}, "nearest: itrs-hp"),
+        ({"folder": "x"}, "folder 'x': give a pathlib.Path, 'user'"),
+        ({"timeout_s": "3"}, "timeout_s is '3'"),
+        ({"timeout_s": 0}, "timeout_s = 0; it must be finite and above zero"),
+        ({"timeout_s": math.nan}, "timeout_s = nan"),
+        ({"binary": 3}, "binary 3: give a path or a command"),
+    ],
+)
+def test_arguments_of_a_wrong_kind_are_refused_before_anything_runs(
+    tmp_path: Path, wrong: dict[str, object], message: str
+) -> None:
+    program = fake(tmp_path / "bin", playing("ram_45nm"))
+    given: dict[str, object] = {"binary": program, "size_bytes": 65536, "width_bytes": 8, "folder": None}
+    with pytest.raises(SpecError, match=message):
+        run(**(given | wrong))  # type: ignore[arg-type]
+    assert not (program.parent / "count").exists()
+
+
 def test_a_run_gives_what_the_file_says_and_what_only_the_report_says(tmp_path: Path) -> None:
     macro = ask(fake(tmp_path / "bin", playing("ram_45nm")), tmp_path / "kept")
     assert macro.read_j == read_output(FIXTURES / "ram_45nm.out").read_j
