@@ -194,7 +194,8 @@ def broadcast_energy(
         >>> bool(broadcast_energy(8, 4, 4, 0.1).value == multicast_energy(8, 4, 4, 0.1, 16).value)
         True
     """
-    every = np.multiply(rows, columns)
+    with np.errstate(over="ignore"):  # sides beyond all bounds are refused there
+        every = np.multiply(rows, columns)
     return multicast_energy(
         bits, rows, columns, pitch_mm, every, network=network, node_nm=node_nm, wire=wire, router=router
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodels.energy.checking import positive
+from hwmodels.energy.checking import number, positive
 from hwmodels.energy.sram.stored import DEVICES, NODES, OBJECTIVES
 from hwmodels.energy.technology import LAWS
 from workloads.errors import SpecError, nearest
@@ -47,7 +47,7 @@ def one_shape(given: Sequence[Any]) -> Sequence[NDArray[Any]]:
     Raises:
         SpecError: Arrays of different lengths.
     """
-    arrays = [np.atleast_1d(value) for value in given]
+    arrays = [np.atleast_1d(number(value, "Num", name, "sram")) for name, value in zip(NUMBERS, given, strict=True)]
     lengths = {name: array.shape for name, array in zip(NUMBERS, arrays, strict=True) if array.size != 1}
     try:
         return np.broadcast_arrays(*arrays)

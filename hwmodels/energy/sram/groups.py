@@ -16,11 +16,11 @@ from hwmodels.energy.sram.cells import HEIGHT, LEAKAGE, READ, WIDTH, WRITE
 from hwmodels.energy.sram.choosing import Looked
 from hwmodels.energy.sram.exact import printed_rows, rows_of
 from hwmodels.energy.sram.lookup import LARGEST_BANK, WIDEST, Kind, look_up
-from hwmodels.energy.sram.ports import EXCLUSIVE_LEAKAGE, cell_mm2, more_ports
+from hwmodels.energy.sram.ports import READ_ONLY_LEAKAGE, cell_mm2, more_ports
 from hwmodels.energy.sram.quality import Quality
 from hwmodels.energy.sram.registers import full_depth, single_register_shares
 from hwmodels.energy.sram.stored import DEVICES, NODES, PORTS, stored
-from hwmodels.energy.sram.temperature import leakage_factor
+from hwmodels.energy.sram.temperature import is_printed, leakage_factor
 from hwmodels.energy.technology import scaling
 
 __all__ = ["Group", "evaluate_group", "in_table", "node_factors", "register_shares"]
@@ -87,12 +87,14 @@ def _native(group: Group, size: Floats, width: Floats) -> Found:
     rows = rows_of(group.device, group.native_nm, group.ports, group.banks, width, size)
     printed, organisations = printed_rows()
     known = rows >= 0
+    # a leakage that is replaced is not what CACTI printed
+    exact = Quality.EXACT if is_printed(group.device, group.native_nm) else Quality.INTERPOLATED
     if known.all():
-        return Found(printed[rows], organisations[rows], np.full(len(size), Quality.EXACT, dtype=np.int8))
+        return Found(printed[rows], organisations[rows], np.full(len(size), exact, dtype=np.int8))
     found = _computed(group, size, width)
     at = np.flatnonzero(known)
     found.values[at], found.organisation[at] = printed[rows[at]], organisations[rows[at]]
-    found.quality[at] = Quality.EXACT
+    found.quality[at] = exact
     return found
 
 
@@ -134,14 +136,16 @@ def _bank(kind: Kind, width: Floats, depth: Floats) -> Looked:
         return look_up(kind, width, depth)
     one = look_up(kind._replace(ports=PORTS[0]), width, depth)
     single = look_up(kind._replace(device=DEVICES[0], ports=PORTS[0]), width, depth)
-    pair = kind.ports if kind.ports == PORTS[1] else PORTS[2]
+    pair = PORTS[1] if kind.ports[0] + kind.ports[1] == 1 else PORTS[2]
     double = look_up(kind._replace(device=DEVICES[0], ports=pair), width, depth)
     step = double.values / single.values
     # two ports may take another shape: what grows by the port is the side of a square of the same area
     step[:, [HEIGHT, WIDTH]] = np.sqrt(step[:, HEIGHT] * step[:, WIDTH])[:, None]
+    if pair == PORTS[1]:
+        step[:, LEAKAGE] /= READ_ONLY_LEAKAGE
     ratio = more_ports(np.ones_like(step), step, sum(kind.ports))
-    if kind.ports[1] + kind.ports[2] and kind.ports != PORTS[1]:
-        ratio[:, LEAKAGE] *= EXCLUSIVE_LEAKAGE
+    if kind.ports[1]:
+        ratio[:, LEAKAGE] *= READ_ONLY_LEAKAGE
     return Looked(one.values * ratio, one.organisation)
 
 

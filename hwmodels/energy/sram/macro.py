@@ -21,6 +21,10 @@ from workloads.quick import quick
 __all__ = ["Macro", "sram"]
 
 
+_PLAIN = frozenset((int, float))
+"""Kinds of numbers that need no look; all others are looked at."""
+
+
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Macro:
@@ -120,17 +124,9 @@ def sram(
     """
     if type(ports) is not tuple:
         ports = as_ports(ports)
-    given: tuple[Num, Num, Num, Num, Num] = (size_bytes, width_bytes, node_nm, banks, temperature_k)
-    if not (isinstance(device, str) and isinstance(objective, str)):
-        check_names(device, ports, objective)
-    if not (
-        isinstance(size_bytes, np.ndarray)
-        or isinstance(width_bytes, np.ndarray)
-        or isinstance(node_nm, np.ndarray)
-        or isinstance(banks, np.ndarray)
-        or isinstance(temperature_k, np.ndarray)
-    ):
-        one = evaluate_one(size_bytes, width_bytes, node_nm, device, ports, banks, temperature_k, objective, law)
+    given: tuple[Any, Any, Any, Any, Any] = (size_bytes, width_bytes, node_nm, banks, temperature_k)
+    if type(device) is type(objective) is str and _PLAIN.issuperset(map(type, given)):
+        one = evaluate_one(*given[:3], device, ports, *given[3:], objective, law)
         return _macro(given, device, ports, objective, law, *one)
     check_names(device, ports, objective)
     size, width, node, bank, kelvin = check_numbers(one_shape(given), law)
@@ -140,6 +136,9 @@ def sram(
     for (at, banked), mine in _groups(node, bank):
         group = Group(device, at, ports, banked, objective, law)
         values[mine], organisation[mine], quality[mine] = evaluate_group(group, size[mine], width[mine], kelvin[mine])
+    if all(np.ndim(value) == 0 for value in given):  # numbers of another kind than Python's
+        only = Quality(int(quality[0]))
+        return _macro(given, device, ports, objective, law, values[0].tolist(), tuple(organisation[0].tolist()), only)
     return _macro(given, device, ports, objective, law, values.T, organisation, quality)
 
 

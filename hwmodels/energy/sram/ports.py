@@ -2,7 +2,9 @@
 
 Every port adds a word line and a pair of bit lines to each cell, so that the cell, and all wires over it, grow by the
 same length with each. CACTI's macros of three ports (one of each kind, 484 of itrs-hp) confirm the line: read energy
-within 6 % in half of them and 20 % in nine of ten, area within 8 %.
+within 6 % in half of them and 20 % in nine of ten, area within 8 %. Two ports of which one reads are as the table's
+read-only and write-only port (8 macros of a read-write and a write-only port: within 8 %); two that read as its two
+read-write ports.
 """
 
 from __future__ import annotations
@@ -12,15 +14,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EXCLUSIVE_LEAKAGE", "cell_mm2", "more_ports"]
+__all__ = ["READ_ONLY_LEAKAGE", "cell_mm2", "more_ports"]
 
 Floats = NDArray[np.float64]
 
 CELL_F2 = {1: 146.0, 2: 294.0}
 """Bit cell of one and two ports, in squares of the feature size: array efficiency x area / bits of the table's rows."""
 
-EXCLUSIVE_LEAKAGE = 1.085
-"""Leakage of a read port and a read-write port against two read-write ports: median of 484 macros, CACTI 7."""
+READ_ONLY_LEAKAGE = 1.085
+"""Leakage of a read-only port and a read-write port against two read-write ports: median of 484 macros, CACTI 7."""
 
 
 def cell_mm2(node_nm: float, ports: int) -> float:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hwmodels.energy.sram.cells import ACCESS, HEIGHT, LEAKAGE, LEAST_ROWS, READ, WIDTH, WRITE
-from hwmodels.energy.sram.checks import MOST_BANKS, check_names, check_numbers
+from hwmodels.energy.sram.checks import LARGEST_BYTES, MOST_BANKS, check_names, check_numbers
 from hwmodels.energy.sram.exact import printed_rows, row_numbers
 from hwmodels.energy.sram.groups import Group, evaluate_group, in_table, node_factors, register_shares
 from hwmodels.energy.sram.lookup import LARGEST_BANK, WIDEST, Candidate, Kind, line_of
@@ -20,7 +20,7 @@ from hwmodels.energy.sram.quality import Quality
 from hwmodels.energy.sram.registers import LEAST_BYTES, LEAST_WORDS
 from hwmodels.energy.sram.routing import route_one
 from hwmodels.energy.sram.stored import DEVICES, NODES, OBJECTIVES, Objective, stored
-from hwmodels.energy.sram.temperature import COLDEST_K, HOTTEST_K, leakage_factor
+from hwmodels.energy.sram.temperature import COLDEST_K, HOTTEST_K, is_printed, leakage_factor
 from hwmodels.energy.technology import LAWS
 from hwmodels.energy.technology.factors import NODES_NM
 
@@ -47,6 +47,7 @@ class Setting(NamedTuple):
         node: Factors from CACTI's nearest node, in the order of `exact.PRINTED`; none inside its range.
         objective: What organisations are chosen for.
         quality: Of what is not printed.
+        exact: Of what is.
     """
 
     kind: Kind
@@ -60,6 +61,7 @@ class Setting(NamedTuple):
     node: tuple[float, ...]
     objective: Objective
     quality: Quality
+    exact: Quality
 
 
 def evaluate_one(
@@ -73,11 +75,13 @@ def evaluate_one(
     """
     known = law is None or isinstance(law, str)
     setting = _setting(width, node, device, ports, banks, kelvin, objective, law) if known else None
-    if setting is not None:
+    if setting is not None and 0 < size <= LARGEST_BYTES:
         inner = size / setting.share
         row = setting.printed.get(inner)
         if row is not None:
-            return _finished(setting, *row, Quality.EXACT)
+            values, organisation = row
+            numbers = [*values[:2], values[2] * setting.warmth, *values[3:]]
+            return _finished(setting, numbers, organisation, setting.exact)
         bank = inner / setting.kind.banks
         if max(LEAST_WORDS * setting.width, LEAST_BYTES) <= bank <= LARGEST_BANK:
             which, values = _choose(setting, bank / setting.width)
@@ -173,15 +177,17 @@ def _with_area(setting: Setting, values: list[float], size: float) -> list[float
     read, write, leakage, access, cycle, height, across = values
     area = height * across
     efficiency = min(setting.cells_mm2 * size / area, 1.0)
-    return [read, write, leakage, area, access, cycle, height, across, efficiency]
+    return [read, write, leakage * setting.warmth, area, access, cycle, height, across, efficiency]
 
 
 def _finished(setting: Setting, values: list[float], organisation: tuple[int, ...], quality: Quality) -> Numbers:
-    """Put leakage of all banks, macros side by side and the node on values in the order of `exact.PRINTED`."""
-    read, write, leakage, area, access, cycle, height, across, efficiency = values
+    """Put macros side by side and the node on values in the order of `exact.PRINTED`."""
     share = setting.share
+    if share == 1.0 and not setting.node:
+        return values, organisation, quality
+    read, write, leakage, area, access, cycle, height, across, efficiency = values
     numbers = [
-        read * share, write * share, leakage * setting.warmth * share, area * share, access, cycle, height,
+        read * share, write * share, leakage * share, area * share, access, cycle, height,
         across * share, efficiency,
     ]  # fmt: skip
     if share != 1.0:
@@ -221,6 +227,7 @@ def _setting(
         node=() if native == node else tuple(node_factors(group).tolist()),
         objective=OBJECTIVES[objective],
         quality=quality if native in NODES else Quality.BETWEEN_NODES,
+        exact=Quality.EXACT if is_printed(device, native) else Quality.INTERPOLATED,
     )
 
 

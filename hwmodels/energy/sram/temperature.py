@@ -20,7 +20,7 @@ from hwmodels.energy.sram.stored import NODES
 from workloads.errors import SpecError
 from workloads.operator import Num
 
-__all__ = ["COLDEST_K", "HOTTEST_K", "NOMINAL_K", "leakage_factor", "suspects"]
+__all__ = ["COLDEST_K", "HOTTEST_K", "NOMINAL_K", "is_printed", "leakage_factor", "printed_over_ours", "suspects"]
 
 COLDEST_K, HOTTEST_K, NOMINAL_K = 300.0, 400.0, 350.0
 
@@ -61,20 +61,54 @@ def _at(device: str, node_nm: float, temperature_k: float) -> float:
     return float(np.exp(_log(device, node_nm, temperature_k)))
 
 
-def _log(device: str, node_nm: float, temperature_k: Num) -> Num:
+def is_printed(device: str, node_nm: float) -> bool:
+    """Say whether leakage at 350 K is what CACTI prints for a device type and node [nm].
+
+    Example:
+        >>> is_printed("itrs-hp", 90.0), is_printed("itrs-lop", 90.0)
+        (True, False)
+    """
+    return float(leakage_factor(device, node_nm, NOMINAL_K)) == 1.0
+
+
+def printed_over_ours(device: str, node_nm: Num, temperature_k: Num) -> Num:
+    """Give CACTI's own leakage over ours: 1 but where a bad entry of its device tables is replaced.
+
+    Args:
+        device: CACTI's device type.
+        node_nm: One or shape (n_points,); outside of 22 to 90 nothing is replaced [nm].
+        temperature_k: One or shape (n_points,) [K].
+
+    Example:
+        >>> round(printed_over_ours("itrs-lop", 90.0, 350.0), 2)
+        3.53
+    """
+    nodes, kelvin = np.broadcast_arrays(np.clip(node_nm, NODES[0], NODES[-1]), np.asarray(temperature_k, dtype=float))
+    ratio = np.ones(nodes.shape)
+    for node in np.unique(nodes):
+        mine = nodes == node
+        there = kelvin[mine]
+        printed, ours = (_log(device, float(node), there, replaced=replaced) for replaced in (False, True))
+        ratio[mine] = np.exp(np.asarray(printed) - np.asarray(ours))
+    return float(ratio) if ratio.ndim == 0 else ratio
+
+
+def _log(device: str, node_nm: float, temperature_k: Num, *, replaced: bool = True) -> Num:
     """The factor in logs; between nodes of the table on a line along the node."""
     above = next(node for node in NODES if node >= node_nm)
     below = max(node for node in NODES if node <= node_nm)
-    high, low = (np.interp(temperature_k, *_curve(device, node)) for node in (above, below))
+    high, low = (np.interp(temperature_k, *_curve(device, node, replaced)) for node in (above, below))
     share = 0.0 if above == below else (node_nm - below) / (above - below)
     return np.asarray(low + (high - low) * share)
 
 
 @cache
-def _curve(device: str, node_nm: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _curve(device: str, node_nm: float, replaced: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     rows = _rows()[device, node_nm]
     nominal = float(rows[NOMINAL_K]["leakage_mw"])
-    sound = {kelvin: float(row["leakage_mw"]) for kelvin, row in rows.items() if row["suspect"] == "0"}
+    sound = {
+        kelvin: float(row["leakage_mw"]) for kelvin, row in rows.items() if not (replaced and row["suspect"] == "1")
+    }
     return np.array(list(sound)), np.log(np.array(list(sound.values())) / nominal)
 
 

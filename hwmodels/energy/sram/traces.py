@@ -13,7 +13,7 @@ from hwmodels.cited import cited_rows
 from hwmodels.energy.estimate import Estimate, Origin
 from hwmodels.energy.sram.quality import Quality
 from hwmodels.energy.sram.stored import NODES
-from hwmodels.energy.sram.temperature import suspects
+from hwmodels.energy.sram.temperature import printed_over_ours, suspects
 from hwmodels.energy.technology import scaling
 from workloads.operator import Num
 
@@ -70,19 +70,27 @@ def macro_estimates(macro: Macro) -> Mapping[str, Estimate]:
 def _estimate(macro: Macro, name: str, place: int, worst: Quality) -> Estimate:
     value: Num = getattr(macro, name)
     band = bands()[:, place][np.asarray(macro.quality, dtype=np.int64)]
-    parts = {}
+    low, high = 1 / (1 + band), 1 + band
+    parts, note = {}, ""
     if np.any((np.asarray(macro.node_nm) < NODES[0]) | (np.asarray(macro.node_nm) > NODES[-1])):
         factor = _factor(macro, name)
         parts = {"node": factor}
-        band = np.hypot(band, np.asarray(factor.high) / np.asarray(factor.value) - 1)
-    low, high = (_plain(np.asarray(value) * shift) for shift in (1 / (1 + band), 1 + band))
+        reach = [np.asarray(end) / np.asarray(factor.value) for end in (factor.low, factor.high)]
+        if BANDED[name] == "s":
+            same = 1 / np.asarray(factor.value)
+            reach = [np.minimum(reach[0], same), np.maximum(reach[1], same)]
+            note = "; the band of a time reaches to no scaling at all, as for wires"
+        low, high = low * reach[0], high * reach[1]
+    if name == "leakage_w":
+        replaced = np.asarray(printed_over_ours(macro.device, macro.node_nm, macro.temperature_k))
+        low, high = low * np.minimum(replaced, 1), high * np.maximum(replaced, 1)
     return Estimate(
         value=value,
         unit=BANDED[name],
-        low=low,
-        high=high,
+        low=_plain(np.asarray(value) * low),
+        high=_plain(np.asarray(value) * high),
         origin=_ORIGINS[worst],
-        formula=f"{_described(macro)}: {_FORMULAS[worst]}{_temperature(macro, name)}",
+        formula=f"{_described(macro)}: {_FORMULAS[worst]}{_temperature(macro, name)}{note}",
         source=_SOURCE,
         parts=parts,
     )
@@ -104,7 +112,7 @@ def _temperature(macro: Macro, name: str) -> str:
     kelvin = np.unique(np.asarray(macro.temperature_k))
     span = f"{kelvin[0]:g}" if kelvin.size == 1 else f"{kelvin[0]:g} to {kelvin[-1]:g}"
     bad = suspects(macro.device, np.unique(np.asarray(macro.node_nm)))
-    note = f"; CACTI's entries at {bad} are off their trend and replaced" if bad else ""
+    note = f"; CACTI's entries at {bad} are off their trend and replaced, the band reaches to them" if bad else ""
     return f"; at {span} K by one curve per device type and node (tables/sram_temperature.csv){note}"
 
 
