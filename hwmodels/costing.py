@@ -14,6 +14,7 @@ import numpy as np
 from hwmodels.cost import Cost, larger
 from hwmodels.records import Demand, add_demands
 from hwmodels.roofline import RooflineDevice
+from hwmodels.spatial import Accelerator
 from hwmodels.step import Device, Step, merge_steps
 from workloads.errors import SpecError
 from workloads.liveness import activation_peak_bytes
@@ -35,6 +36,9 @@ def evaluate(work: Workload | Program, device: Device, *, enforce_capacity: bool
         enforce_capacity: Give infinite latency and energy where the peak memory exceeds the device's DRAM;
             `peak_bytes` keeps the demand.
 
+    Raises:
+        SpecError: The device is a spatial accelerator: its costs follow from mappings (`hwmodels.mapping`).
+
     Returns:
         Its `peak_bytes` counts all weights and the largest set of live activations; tensors that stay on chip inside
         a fused step need no memory. A program holds the weights of all its parts, and the activations of one at a time.
@@ -51,6 +55,7 @@ def evaluate(work: Workload | Program, device: Device, *, enforce_capacity: bool
         >>> round(cost.latency_s * 1e6, 2), cost.dram_bytes
         (4.89, 4259840.0)
     """
+    _refuse_spatial(device, "evaluate")
     if isinstance(work, Program):
         costs = [evaluate(part, device) for _, part in work]
         total = reduce(Cost.__add__, [weight * cost for (weight, _), cost in zip(work, costs, strict=True)], Cost())
@@ -65,6 +70,14 @@ def evaluate(work: Workload | Program, device: Device, *, enforce_capacity: bool
         peak = weights + activation_peak_bytes(work, on_chip, kernels)
         cost = replace(device.total(merge_steps(steps)), peak_bytes=peak, weight_bytes=weights)
     return _bounded(cost, device) if enforce_capacity else cost
+
+
+def _refuse_spatial(device: object, what: str) -> None:
+    if isinstance(device, Accelerator):
+        raise SpecError(
+            f"{what}: {device.name} is a spatial accelerator, whose costs follow from how every operator is mapped; "
+            "use hwmodels.mapping.network.map_network, or `dse map`"
+        )
 
 
 _NOTHING: Num = 0.0
@@ -190,7 +203,7 @@ def breakdown(workload: Workload | Program, device: RooflineDevice) -> pd.DataFr
     Of a program, the rows of every part, as often as it runs in the mean; steps are numbered through.
 
     Raises:
-        SpecError: The workload or the device holds a batch of design points.
+        SpecError: The workload or the device holds a batch of design points, or the device is a spatial accelerator.
 
     Example:
         >>> import hwmodels
@@ -200,16 +213,17 @@ def breakdown(workload: Workload | Program, device: RooflineDevice) -> pd.DataFr
     """
     import pandas
 
+    rows = [row.columns() for row in breakdown_records(workload, device)]
     names = [item.name for item in fields(OperatorCost) if item.name != "energy_by"]
     names += [f"{component}_j" for component in device.energy_components]
-    return pandas.DataFrame([row.columns() for row in breakdown_records(workload, device)], columns=names)
+    return pandas.DataFrame(rows, columns=names)
 
 
 def breakdown_records(workload: Workload | Program, device: RooflineDevice) -> tuple[OperatorCost, ...]:
     """Give the rows of `breakdown` without pandas.
 
     Raises:
-        SpecError: The workload or the device holds a batch of design points.
+        SpecError: The workload or the device holds a batch of design points, or the device is a spatial accelerator.
 
     Example:
         >>> import hwmodels
@@ -221,6 +235,7 @@ def breakdown_records(workload: Workload | Program, device: RooflineDevice) -> t
         >>> row.bound, row.intensity
         ('memory', 0.125)
     """
+    _refuse_spatial(device, "breakdown")
     rows = _program_rows(workload, device) if isinstance(workload, Program) else _rows(workload, device)
     total = sum(row.latency_s for row in rows)
     return tuple(replace(row, share=row.latency_s / total if total else 0.0) for row in rows)
