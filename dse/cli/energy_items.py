@@ -209,10 +209,12 @@ def _operation(name: str) -> Callable[[str, Given], tuple[str, Mapping[str, Esti
 
 def _dram(rest: str, given: Given) -> tuple[str, Mapping[str, Estimate]]:
     from hwmodels.energy import dram_energy
+    from hwmodels.energy.dram.published import technologies
 
     if not rest:
         raise SpecError(f"which technology? write it like {KINDS['dram'].example}")
-    found = dram_energy(rest, **given.of("scope"), row_hit_rate=given.hits)
+    spelt = {name.upper(): name for name in technologies()}
+    found = dram_energy(spelt.get(rest.upper(), rest), **given.of("scope"), row_hit_rate=given.hits)
     hits = f", {given.hits:g} row hits" if given.hits is not None else ""
     return f"scope {found.scope}{hits}", found.estimates()
 

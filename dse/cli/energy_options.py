@@ -11,6 +11,7 @@ from workloads.errors import SpecError
 __all__ = ["typed"]
 
 _TYPED = (
+    (r"^[a-z]+_(energy|area|delay|leakage): ", ""),
     (r"\bnode_nm=([\d.]+)", r"--node \1"),
     (r"\blaw='([\w-]+)'", r"--law \1"),
     (r"\bdram='([\w-]+)'", r"--dram \1"),
@@ -20,7 +21,7 @@ _TYPED = (
     (r"\bclock_scale\b", "--clock-scale"),
     (r"\bgive dram\b", "give --dram"),
 )
-"""What an argument of `hwmodels.energy` is called where it is typed."""
+"""What an argument of `hwmodels.energy` is called where it is typed; the function that it is one of goes unsaid."""
 
 
 @contextmanager

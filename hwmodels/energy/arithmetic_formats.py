@@ -98,7 +98,9 @@ def _named(what: str) -> Number:
         raise SpecError(f"{what} has no arithmetic; use an integer or a float, such as uint8 or fp16")
     else:
         known = [entry.name for entry in FORMATS if entry.kind != "other"]
-        raise SpecError(f"no number format {what!r}; {nearest(what, known)}; or any width: int5, uint12, e3m2")
+        splits = [name for name in known if name.startswith(f"{what}_")]  # fp8 alone does not say how it is split
+        hint = f"nearest: {', '.join(splits)}" if splits else nearest(what, known)
+        raise SpecError(f"no number format {what!r}; {hint}; or any width: int5, uint12, e3m2")
     _check(found)
     return found
 

@@ -11,6 +11,7 @@ from hwmodels.cited import cited_rows
 from hwmodels.energy.estimate import Origin
 from hwmodels.energy.shapes import plain
 from hwmodels.energy.technology import node_range, scaling
+from hwmodels.energy.technology.factors import law_name
 from workloads.errors import SpecError, nearest
 from workloads.operator import Num
 
@@ -103,6 +104,7 @@ def largest_miss(kind: str, device: str, projection: str, column: str) -> float:
 
 def scaled(quantity: str, node_nm: Num, inside: Num, law: str | None) -> tuple[Num, Num, Num, str, str]:
     """Give factor, low, high, what to say, and the source; the law is asked only about nodes outside of the table."""
+    law_name(quantity, law)
     nodes, held = np.broadcast_arrays(np.asarray(node_nm, dtype=np.float64), np.asarray(inside, dtype=np.float64))
     outside = nodes != held
     if not outside.any():

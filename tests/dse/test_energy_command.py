@@ -274,6 +274,13 @@ def test_a_node_is_written_as_one_likes(dse_run: Run, node: str) -> None:
     assert "7 nm" in dse_run("energy", "mac:int8", "--node", node).out
 
 
+def test_a_dram_may_be_typed_in_small_letters(dse_run: Run) -> None:
+    small, large = (
+        json.loads(dse_run("energy", name, "--json").out)["items"][0]["figures"] for name in ("dram:hbm3", "dram:HBM3")
+    )
+    assert small == large
+
+
 def test_row_hits_make_dram_cheaper(dse_run: Run) -> None:
     total = [
         json.loads(dse_run("energy", "dram:DDR4", "--hits", hits, "--json").out)["items"][0]["figures"]["total"][
@@ -302,6 +309,10 @@ def test_a_trace_names_source_formula_and_band(dse_run: Run) -> None:
         ((), "nothing to look up"),
         (("srm:1KiB/8B",), "nearest: sram"),
         (("mac:int8xintt",), "nearest: int8"),
+        (("mac:fp8",), "mac:fp8: no number format 'fp8'; nearest: fp8_e4m3, fp8_e5m2"),
+        (("mac:fp4",), "nearest: fp4_e2m1"),
+        (("mac:int8", "--node", "7", "--law", "zz"), "no law 'zz' for logic energy"),
+        (("wire", "--law", "zz"), "no law 'zz' for wire energy"),
         (("mac:",), "write it like mac:int8xint4"),
         (("mac:int8xint8xint8",), "write it like mac:int8xint4"),
         (("dram:HBM9",), "nearest: HBM"),
@@ -403,4 +414,7 @@ def test_a_law_carries_a_device_to_other_nodes_and_refusals_name_options_not_arg
     (item,) = json.loads(done.out)["items"]
     assert item["node_nm"] == 14
     assert "nearest: cacti" in dse_run("energy", "eyeriss", "--node", "14", "--law", "catti").err
-    assert "--hits = 3" in dse_run("energy", "dram:HBM3", "--hits", "3").err
+    for arguments in (("dram:HBM3",), ("dram:HBM3", "--scope", "io")):
+        refused = dse_run("energy", *arguments, "--hits", "3")
+        assert refused.code == 2
+        assert "dram:HBM3: --hits = 3; it must be between 0 and 1" in refused.err

@@ -117,6 +117,8 @@ def dram_energy(
         2.87 pJ/bit
     """
     split = _check(technology, scope)
+    if row_hit_rate is not None:
+        fraction(row_hit_rate, "row_hit_rate", "dram_energy")
     published = anchor(technology, scope)
     if published is not None and (split is None or scope == "device"):
         _refuse_split(technology, scope, row_hit_rate, page_bits, burst_bits, capacity_bytes)

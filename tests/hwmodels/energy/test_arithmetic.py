@@ -420,7 +420,9 @@ def test_affine_dequantization_is_a_subtraction_and_a_mixed_product() -> None:
     ("call", "message"),
     [
         (lambda: mac_energy("int9x", node_nm=7), "no number format 'int9x'; nearest: .*; or any width"),
-        (lambda: mac_energy("fp8", node_nm=7), "no number format 'fp8'; nearest: "),
+        (lambda: mac_energy("fp8", node_nm=7), "no number format 'fp8'; nearest: fp8_e4m3, fp8_e5m2; "),
+        (lambda: mac_energy("fp4", node_nm=7), "no number format 'fp4'; nearest: fp4_e2m1; "),
+        (lambda: mac_energy("fp", node_nm=7), "no number format 'fp'; nearest: fp"),
         (lambda: mac_energy("int-3", node_nm=7), "no number format 'int-3'"),
         (lambda: mac_energy("int0", node_nm=7), "int0: the integer has 0 bits; it has 1 to 128"),
         (lambda: mac_energy("int999", node_nm=7), "it has 1 to 128"),
