@@ -21,7 +21,7 @@ from workloads.quick import quick
 __all__ = ["Macro", "sram"]
 
 
-_PLAIN = frozenset((int, float))
+_PLAIN = (float, int)
 """Kinds of numbers that need no look; all others are looked at."""
 
 
@@ -125,8 +125,16 @@ def sram(
     if type(ports) is not tuple:
         ports = as_ports(ports)
     given: tuple[Any, Any, Any, Any, Any] = (size_bytes, width_bytes, node_nm, banks, temperature_k)
-    if type(device) is type(objective) is str and _PLAIN.issuperset(map(type, given)):
-        one = evaluate_one(*given[:3], device, ports, *given[3:], objective, law)
+    if (
+        type(size_bytes) in _PLAIN
+        and type(width_bytes) in _PLAIN
+        and type(node_nm) in _PLAIN
+        and type(banks) in _PLAIN
+        and type(temperature_k) in _PLAIN
+        and type(device) is type(objective) is str
+    ):
+        size, width, node, bank, kelvin = given
+        one = evaluate_one(size, width, node, device, ports, bank, kelvin, objective, law)
         return _macro(given, device, ports, objective, law, *one)
     check_names(device, ports, objective)
     size, width, node, bank, kelvin = check_numbers(one_shape(given), law)
