@@ -1,7 +1,8 @@
 """Energy and area of additions, multiplications and multiply-adds in any number format, at any node.
 
 `arithmetic_law` has the law and its published figures, `arithmetic_checks` its errors. Each result says whether it is a
-published figure ("anchor"), one interpolated between 45 and 7 nm, one derived by the law, or one scaled beyond. Values
+published figure ("anchor"), one interpolated between 45 and 7 nm, one derived by the law, or one scaled beyond. Those
+of 45 nm are at 0.9 V, as published; from 65 nm on values are at the node's nominal supply (`arithmetic_nodes`). Values
 are those of the two published sets; other sets differ by up to four times (`arithmetic_deviations`), and so the bands
 hold circuits of any make unless `circuits="published"` asks for those of the two sets' own make.
 """
