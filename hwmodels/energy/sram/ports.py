@@ -3,7 +3,8 @@
 Every port adds a word line and a pair of bit lines to each cell, so that the cell, and all wires over it, grow by the
 same length with each. CACTI's macros of three ports (one of each kind, 484 of itrs-hp) confirm the line: read energy
 within 6 % in half of them and 20 % in nine of ten, area within 8 %. Two ports of which one reads are as the table's
-read-only and write-only port (8 macros of a read-write and a write-only port: within 8 %); two that read as its two
+read-only and write-only port (8 macros of a read-write and a write-only port: energies
+within 8 %, area within 11 %); two that read as its two
 read-write ports.
 """
 
