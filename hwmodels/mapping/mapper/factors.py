@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Floats", "Ints", "divisors", "grid", "unary_codes"]
+__all__ = ["Floats", "Ints", "divisors", "grid", "prime_powers", "unary_codes"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -49,7 +49,7 @@ def grid(columns: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
 
 
 @lru_cache(maxsize=4096)
-def _prime_powers(n: int) -> tuple[tuple[int, int], ...]:
+def prime_powers(n: int) -> tuple[tuple[int, int], ...]:
     found, left, prime = [], n, 2
     while left > 1:
         power = 0
@@ -78,7 +78,7 @@ def unary_codes(bounds: tuple[int, ...]) -> tuple[Codes, ...]:
     bit = 0
     for bound in bounds:
         row = np.zeros(len(divisors(bound)), dtype=np.uint64)
-        for prime, power in _prime_powers(bound):
+        for prime, power in prime_powers(bound):
             for place, divisor in enumerate(divisors(bound)):
                 exponent, left = 0, divisor
                 while left % prime == 0:
