@@ -32,14 +32,13 @@ from workloads.zoo.fetch import cache_folder
 
 if TYPE_CHECKING:
     import hwmodels
-    from hwmodels.schema import DeviceSpec, Kernels, Launch, Matrix, Memory, Unpacking, Vector, VectorPeaks
+    from hwmodels.schema import DeviceSpec, Kernels, Launch, Matrix, Memory, Power, Unpacking, Vector, VectorPeaks
 
 __all__ = ["load_local", "local_path", "measure_local", "needs_measuring"]
 
 COMMAND = "dse devices --local"
 
-# Power of one thread: a core's share of the EPYC 9654 that ships with hwmodels (360 W TDP, 90 W static, 96 cores).
-TDP_W_PER_CORE, STATIC_W_PER_CORE = 3.75, 0.94
+SERVER = "epyc-9654"  # a thread of this machine takes the power of one of its cores
 
 
 def local_path() -> Path:
@@ -126,7 +125,7 @@ def measure_local(
 
 def _spec(host: Host, found: Ceilings, threads: int) -> DeviceSpec:
     """Write ceilings down as a device file, each group with what was done."""
-    from hwmodels.schema import ArithmeticEnergy, DeviceSpec, Efficiency, MemoryEnergy, Power
+    from hwmodels.schema import ArithmeticEnergy, DeviceSpec, Efficiency, MemoryEnergy
 
     source = _what_was_done(found, threads)
     levels = [*host.caches, Cache("DRAM", host.memory_bytes)]
@@ -160,13 +159,24 @@ def _spec(host: Host, found: Ceilings, threads: int) -> DeviceSpec:
         arithmetic_energy=ArithmeticEnergy(
             node=7e-9, source="tables/arithmetic_anchors.csv at 7 nm", origin="assumption", note="the node is not known"
         ),
-        power=Power(
-            tdp=TDP_W_PER_CORE * threads,
-            static=STATIC_W_PER_CORE * threads,
-            source="a core's share of specs/epyc-9654.toml (360 W TDP, 90 W static, 96 cores)",
-            origin="assumption",
-            note="not measured, and not of this CPU: compare energies on this device with each other only",
-        ),
+        power=_power(threads),
+    )
+
+
+def _power(threads: int) -> Power:
+    """Take a core's share of a server: its TDP, and its static power, which follows from its dies and its memory."""
+    import hwmodels
+    from hwmodels.schema import Power
+
+    server = hwmodels.load(SERVER, kind=hwmodels.RooflineDevice)
+    return Power(
+        tdp=server.tdp_w * threads / server.cores,
+        static=server.static_w * threads / server.cores,
+        static_memory_share=server.static_memory_share,
+        source=f"a core's share of specs/{SERVER}.toml ({server.tdp_w:g} W TDP, {server.static_w:g} W static by dies "
+        f"and memory, {server.cores} cores)",
+        origin="assumption",
+        note="not measured, and not of this CPU: compare energies on this device with each other only",
     )
 
 

@@ -25,6 +25,7 @@ from hwmodels.energy.arithmetic_published import (
     circuit_spread,
 )
 from hwmodels.energy.bill import Bill
+from hwmodels.energy.boards import board_static_power, static_power
 from hwmodels.energy.caches import CacheMacro, cache
 from hwmodels.energy.clocks import Clocking, clocking
 from hwmodels.energy.dram import (
@@ -95,6 +96,7 @@ __all__ = [
     "add_energy",
     "arithmetic_deviations",
     "arithmetic_tables",
+    "board_static_power",
     "broadcast_energy",
     "cache",
     "circuit_spread",
@@ -149,6 +151,7 @@ __all__ = [
     "scaling",
     "sram_calibration",
     "stacked_dram_die",
+    "static_power",
     "supply_range",
     "voltage_at_clock",
     "wire_area",

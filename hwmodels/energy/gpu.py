@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwmodels.cited import cited_rows
+from hwmodels.energy.boards import reading_band
 from hwmodels.energy.checking import checked
 from hwmodels.energy.estimate import Estimate
 from hwmodels.roofline import RooflineDevice
@@ -228,16 +229,24 @@ def peak_power(device: RooflineDevice, format: str = "fp16") -> PeakPower:
             source=f"arithmetic of the device; {tensor['source']}",
         ),
         memory=_times(dram.inclusive, bits, "W", f"{bits:g} bit/s x inclusive J/bit of {dram.name}"),
-        static=Estimate(
-            value=device.static_w,
-            unit="W",
-            low=device.static_w * (1 - MEASURED_SPREAD),
-            high=device.static_w * 2,
-            origin="assumption",
-            formula="constant power of the device; up to twice as much where it is another board's share of TDP",
-            source=device.sources["power"].source if "power" in device.sources else "the caller's device",
-        ),
+        static=_static(device),
         tdp_w=device.tdp_w,
+    )
+
+
+def _static(device: RooflineDevice) -> Estimate:
+    low, high = reading_band()
+    citation = device.sources.get("power")
+    stated = citation.origin if citation else "assumption"
+    return Estimate(
+        value=device.static_w,
+        unit="W",
+        low=device.static_w * low,
+        high=device.static_w * high,
+        origin="anchor" if stated in ("read", "measured") else "derived" if stated == "derived" else "assumption",
+        formula="constant power of the device; low: boards at rest over the same boards ready, high: the most that a "
+        "reading lies above what others say of its board (tables/static_power.csv)",
+        source=citation.source if citation else "the caller's device",
     )
 
 
