@@ -96,6 +96,7 @@ class BufferLevel:
         shared_port: Reads and writes share one bandwidth (a DRAM bus).
         burst_bits: Shortest transfer [bit]; 0: any.
         bypass: Roles that may go past the level although it could keep them; None: any of them.
+        takes_outputs: Finished outputs can be written into it although it keeps no partial sums.
     """
 
     name: str
@@ -112,6 +113,7 @@ class BufferLevel:
     shared_port: bool = False
     burst_bits: int = 0
     bypass: tuple[Role, ...] | None = None
+    takes_outputs: bool = False
 
     def __post_init__(self) -> None:
         if self.capacity_words is not None and self.capacity_words < 0:

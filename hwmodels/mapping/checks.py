@@ -22,6 +22,7 @@ def check_structure(problem: Problem, accelerator: Accelerator, batch: MappingBa
     _check_levels(accelerator, batch.structure)
     if not relaxed:
         _check_bypass(accelerator, batch.structure)
+    _check_homes(problem, accelerator, batch.structure)
     _check_slots(problem, accelerator, batch.structure, relaxed)
     _check_steps(problem, accelerator, batch)
 
@@ -54,6 +55,15 @@ def _check_bypass(accelerator: Accelerator, structure: Structure) -> None:
             raise MappingError(
                 f"{role} cannot bypass level {level.name} of {accelerator.name}: its data path leads through it, "
                 f"{may}; let {level.name} keep {kept} (relaxed=True counts it all the same)"
+            )
+
+
+def _check_homes(problem: Problem, accelerator: Accelerator, structure: Structure) -> None:
+    for role, place in problem.homes.items():
+        level = accelerator.levels[place]
+        if role in level.keeps and role not in structure.keeps[place]:
+            raise MappingError(
+                f"{problem.name}: {role} lies in {level.name}, so it cannot bypass it; let {level.name} keep it"
             )
 
 

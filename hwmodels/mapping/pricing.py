@@ -109,6 +109,8 @@ def _fit(
     taken: Floats = counts.tile.astype(float) * np.stack(
         [element_words(problem, level, rules) for level in accelerator.levels]
     )
+    for role, place in problem.homes.items():
+        taken[:, place, ROLES.index(role)] = 0.0  # the level is smaller by the whole tensor: `residency.with_room`
     fits = taken.sum(axis=2) <= usable
     for place, level in enumerate(accelerator.levels):
         for role in level.partitions:
@@ -119,21 +121,46 @@ def _fit(
 def _words(problem: Problem, accelerator: Accelerator, rules: Conventions, counts: Counts) -> Words:
     """Turn elements into words of each level. Finished outputs enter the outermost level at their stored width."""
     reads, fills, updates, first, tile = (
-        np.asarray(table, dtype=np.float64)
-        for table in (counts.reads, counts.fills, counts.updates, counts.first, counts.tile)
+        table.astype(np.float64) for table in (counts.reads, counts.fills, counts.updates, counts.first, counts.tile)
     )
+    _go_home(problem, accelerator, (reads, fills, updates, first), tile)
     if not rules.bit_true and not rules.bursts:
-        return Words(reads, fills, updates, first, tile, float(problem.extra_values))
+        return Words(reads, fills, updates, first, tile, float(problem.extra_values), problem.outlet)
     per_level = np.stack([element_words(problem, level, rules) for level in accelerator.levels])
     scale = _burst_factors(problem, accelerator, rules, counts)
+    out, leaving = problem.outlet, first[:, problem.outlet, 2].copy()
     updates, first = updates * per_level, first * per_level
     extra = float(problem.extra_values)
     if rules.bit_true:
-        stored = problem.operands["O"].bits / accelerator.levels[0].word_bits
-        updates[:, 0, 2] += counts.partition[:, 0, 2] * (stored - per_level[0, 2])
-        first[:, 0, 2] = counts.first[:, 0, 2] * stored
+        if not out or "O" not in accelerator.levels[out].keeps:
+            stored = problem.operands["O"].bits / accelerator.levels[out].word_bits
+            updates[:, out, 2] += counts.partition[:, 0, 2] * (stored - per_level[out, 2])
+            first[:, out, 2] = leaving * stored
         extra = problem.extra_bits / accelerator.levels[0].word_bits
-    return Words(reads * per_level * scale, fills * per_level, updates * scale, first * scale, tile * per_level, extra)
+    return Words(
+        reads * per_level * scale, fills * per_level, updates * scale, first * scale, tile * per_level, extra, out
+    )
+
+
+def _go_home(problem: Problem, accelerator: Accelerator, moved: tuple[Floats, ...], tile: Floats) -> None:
+    """Take away what tensors with a home do not move, in place; finished outputs enter theirs, not the outermost level.
+
+    Args:
+        problem: The operator.
+        accelerator: Where it runs.
+        moved: Reads, fills, updates, first reads; (n, levels, roles) each.
+        tile: Held by an instance.
+    """
+    reads, fills, updates, first = moved
+    for role, home in problem.homes.items():
+        column = ROLES.index(role)
+        if role == "O" and role not in accelerator.levels[home].keeps:
+            for table in (reads, updates, first):
+                table[:, home, column] = table[:, 0, column]
+        for table in (reads, updates, first):
+            table[:, :home, column] = 0.0
+        fills[:, : home + 1, column] = 0.0
+        tile[:, home, column] = 0.0
 
 
 def _burst_factors(problem: Problem, accelerator: Accelerator, rules: Conventions, counts: Counts) -> Floats:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from hwmodels.mapping.homes import Resident, find_homes
 from hwmodels.spatial import ROLES, Accelerator, Conventions, Role
 from workloads.errors import MappingError
 from workloads.operator import Axis, Operator, Tensor, is_batch
@@ -73,6 +75,7 @@ class Problem:
         acc_bits: Width of partial sums [bit].
         extra_values: Values of further inputs (a bias), each read once from the outermost level.
         extra_bits: Their bits in all [bit].
+        homes: Places of the levels that tensors lie whole in (`residency`), by role.
     """
 
     name: str
@@ -81,6 +84,12 @@ class Problem:
     acc_bits: float
     extra_values: int = 0
     extra_bits: float = 0.0
+    homes: Mapping[Role, int] = field(default_factory=dict)
+
+    @property
+    def outlet(self) -> int:
+        """Place of the level that finished outputs are written into, if it keeps no partial sums; else 0."""
+        return self.homes.get("O", 0)
 
     @property
     def macs(self) -> int:
@@ -92,13 +101,24 @@ class Problem:
         return frozenset(role for role, operand in self.operands.items() if dim in operand.indexed)
 
 
-def problem_on(operator: Operator, accelerator: Accelerator, rules: Conventions) -> Problem:
+def problem_on(
+    operator: Operator, accelerator: Accelerator, rules: Conventions, resident: Resident | None = None
+) -> Problem:
     """Give an operator as the mapper sees it on an accelerator: windows by convention, partial sums as wide as there.
 
+    Args:
+        operator: Scalar.
+        accelerator: Where it runs.
+        rules: What counts include.
+        resident: Levels that tensors lie whole in, by role (`residency`).
+
     Raises:
-        MappingError: As `problem_of`; or counts are bit-true and an operand is wider than the array takes.
+        MappingError: As `problem_of` and `find_homes`; or counts are bit-true and an operand is wider than the array
+            takes.
     """
     problem = problem_of(operator, rules.exact_windows)
+    if resident:
+        problem = replace(problem, homes=find_homes(accelerator, resident, operator.name))
     if accelerator.acc_bits is not None:
         problem = replace(problem, acc_bits=float(accelerator.acc_bits))
     most = accelerator.operand_bits

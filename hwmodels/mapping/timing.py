@@ -39,6 +39,7 @@ class Words:
         first: Reads for the first tiles of the next inner level; for O, updates of one tile of it.
         tile: Held by one instance.
         extra: Further inputs, read once from the outermost level.
+        outlet: Place of the level that finished outputs end in.
     """
 
     reads: Floats
@@ -47,6 +48,7 @@ class Words:
     first: Floats
     tile: Floats
     extra: float
+    outlet: int = 0
 
 
 def total_cycles(
@@ -73,7 +75,7 @@ def total_cycles(
     ports = _port_cycles(accelerator, rules, out.sum(axis=2), into.sum(axis=2))
     inside = compute
     for child in range(len(accelerator.levels) - 1, 0, -1):
-        load = _load_cycles(accelerator, rules, structure, child, out, into)
+        load = _load_cycles(accelerator, rules, _parents(structure, child, words.outlet), child, out, into)
         serial = rules.device_buffering and accelerator.levels[child].buffering == "serial"
         inside = inside + load if serial else np.maximum(inside, load)
     table = np.stack([compute, *ports.values()], axis=1)
@@ -98,21 +100,26 @@ def _port_cycles(accelerator: Accelerator, rules: Conventions, out: Floats, into
     return ports
 
 
-def _parents(structure: Structure, child: int) -> dict[int, int]:
-    """Give the next outer level that keeps each role that a level keeps: column of the role to place of the level."""
+def _parents(structure: Structure, child: int, outlet: int) -> dict[int, int]:
+    """Give the next outer level that keeps each role that a level keeps: column of the role to place of the level.
+
+    Finished outputs leave into the outlet.
+    """
     return {
-        column: max(place for place in range(child) if role in structure.keeps[place])
+        column: max(
+            place for place in range(child) if role in structure.keeps[place] or (column == _O and place == outlet)
+        )
         for column, role in enumerate(ROLES)
         if role in structure.keeps[child]
     }
 
 
 def _load_cycles(
-    accelerator: Accelerator, rules: Conventions, structure: Structure, child: int, out: Floats, into: Floats
+    accelerator: Accelerator, rules: Conventions, parents: dict[int, int], child: int, out: Floats, into: Floats
 ) -> Floats:
     """Give the cycles of moving tiles in and out of one level: the slowest of the ports that take part."""
     moved_out, moved_in = np.zeros_like(out), np.zeros_like(into)
-    for column, parent in _parents(structure, child).items():
+    for column, parent in parents.items():
         moved_out[:, parent, column] = out[:, parent, column]
         if column == _O:
             moved_in[:, parent, column] = into[:, parent, column]
@@ -138,7 +145,7 @@ def _ends(
     for parent in range(len(structure.levels)):
         out, into, back = (np.zeros(first_out.shape) for _ in range(3))
         for child in range(parent + 1, len(structure.levels)):
-            for column, owner in _parents(structure, child).items():
+            for column, owner in _parents(structure, child, words.outlet).items():
                 if owner != parent:
                     continue
                 first = words.first[:, parent, column] / counts.instances[:, parent]

@@ -30,9 +30,11 @@ from numpy.typing import NDArray
 
 from hwmodels.mapping.checks import check_structure
 from hwmodels.mapping.counting import Counts, count_moves
+from hwmodels.mapping.homes import Resident
 from hwmodels.mapping.pricing import Price, price_counts
 from hwmodels.mapping.problem import Problem, problem_on
 from hwmodels.mapping.records import Mapping, MappingBatch, Structure
+from hwmodels.mapping.residency import with_room
 from hwmodels.spatial import ROLES, Accelerator, Conventions
 from workloads.errors import MappingError
 from workloads.operator import Operator
@@ -136,6 +138,7 @@ def evaluate(
     mappings: Mapping | MappingBatch | Sequence[Mapping],
     conventions: Conventions | None = None,
     relaxed: bool = False,
+    resident: Resident | None = None,
 ) -> Traffic:
     """Count what mappings move, and what that costs.
 
@@ -145,6 +148,8 @@ def evaluate(
         mappings: One, several, or a batch of one structure.
         conventions: What counts include; default: those of the accelerator.
         relaxed: Do not hold the spatial loops to what the mesh axes can wire, nor bypass to what each level allows.
+        resident: Levels that tensors lie whole in before (O: after) the operator, by role: see `residency`. Of a
+            `Problem` its own homes count, and the accelerator has room for them already (`with_room`).
 
     Raises:
         MappingError: The operator cannot be mapped, or a mapping is not valid for it: unknown level, dim or axis, a dim
@@ -153,7 +158,11 @@ def evaluate(
     Source: Parashar et al., Timeloop: A Systematic Approach to DNN Accelerator Evaluation, ISPASS 2019.
     """
     rules = accelerator.conventions if conventions is None else conventions
-    problem = operator if isinstance(operator, Problem) else problem_on(operator, accelerator, rules)
+    if isinstance(operator, Problem):
+        problem = operator
+    else:
+        problem = problem_on(operator, accelerator, rules, resident)
+        accelerator = with_room(problem, accelerator, rules)
     if isinstance(mappings, MappingBatch):
         return _evaluate_batch(problem, accelerator, mappings, rules, relaxed)
     each = [mappings] if isinstance(mappings, Mapping) else list(mappings)

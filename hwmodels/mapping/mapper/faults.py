@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
-import numpy as np
-
 from hwmodels.mapping.pricing import element_words, usable_words
-from hwmodels.mapping.problem import Operand, Problem
-from hwmodels.mapping.windows import piece_words
+from hwmodels.mapping.problem import Problem
+from hwmodels.mapping.residency import elements_of
 from hwmodels.spatial import ROLES, Accelerator, BufferLevel, Conventions
 from workloads.errors import MappingError
 
@@ -29,7 +26,7 @@ def require_room(problem: Problem, accelerator: Accelerator, rules: Conventions)
     """
     level = accelerator.levels[0]
     needs = {
-        role: _elements(problem, problem.operands[role], rules) * float(words)
+        role: elements_of(problem.sizes, problem.operands[role], rules) * float(words)
         for role, words in zip(ROLES, element_words(problem, level, rules), strict=True)
     }
     faults = list(_faults(level, rules, needs, "the tensors need"))
@@ -49,23 +46,14 @@ def nothing_fits(problem: Problem, accelerator: Accelerator, rules: Conventions)
     for level in accelerator.levels[1:]:
         held = [role for role in level.keeps if level.bypass is not None and role not in level.bypass]
         words = dict(zip(ROLES, map(float, element_words(problem, level, rules)), strict=True))
-        needs = {role: words[role] for role in ROLES if role in held}
+        place = accelerator.level_index(level.name)
+        needs = {role: words[role] for role in ROLES if role in held and problem.homes.get(role) != place}
         faults += _faults(level, rules, needs, "the smallest tiles need")
     reason = "; ".join(faults) or "no tile of any level fits"
     return (
         f"{problem.name} does not fit {accelerator.name}: {reason}; give the level more capacity, or let tensors "
         "bypass it"
     )
-
-
-def _elements(problem: Problem, operand: Operand, rules: Conventions) -> int:
-    """Count the elements of a tensor, as the cost model does."""
-    exact = rules.exact_windows or operand.role != "I"
-    words = math.prod(problem.sizes[dim] for dim in operand.dims)
-    for window in operand.windows:
-        sizes = [np.full(1, problem.sizes[dim], dtype=np.int64) for dim in window.dims]
-        words *= int(np.ravel(piece_words(window, sizes, exact))[0])
-    return words
 
 
 def _faults(level: BufferLevel, rules: Conventions, needs: dict[str, float], who: str) -> Iterator[str]:

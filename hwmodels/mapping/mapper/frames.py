@@ -44,7 +44,7 @@ class Frame:
         groups: list[list[int]] = [[0]]
         last = len(self.all_keeps) - 1
         for place, roles in enumerate(self.all_keeps[1:], 1):
-            if roles or (place == last and len(groups) == 1):
+            if roles or place in self.problem.homes.values() or (place == last and len(groups) == 1):
                 groups.append([place])
             else:
                 groups[-1].append(place)
@@ -59,6 +59,17 @@ class Frame:
     def keeps(self) -> tuple[tuple[str, ...], ...]:
         """Roles that each level holds."""
         return tuple(self.all_keeps[group[0]] for group in self.merged)
+
+    @cached_property
+    def homes(self) -> dict[int, int]:
+        """Levels that tensors lie whole in, by place of the tensor."""
+        first = [group[0] for group in self.merged]
+        return {ROLES.index(role): first.index(place) for role, place in self.problem.homes.items()}
+
+    @cached_property
+    def outlet(self) -> int:
+        """Level that finished outputs are written into."""
+        return self.homes.get(ROLES.index("O"), 0)
 
     @cached_property
     def accelerator(self) -> Accelerator:

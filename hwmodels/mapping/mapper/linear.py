@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +98,7 @@ def cost_forms(
     choices: SpatialChoices,
     places: Sequence[int],
     fed: dict[tuple[int, int], Floats],
+    homes: Mapping[int, int] | None = None,
 ) -> Forms:
     """Give the linear forms of every spatial vector.
 
@@ -109,7 +110,9 @@ def cost_forms(
         choices: Spatial vectors.
         places: Of each level, its place in the device.
         fed: What is known of the elements that feed the MACs, by tensor and place of the level; added to.
+        homes: Levels that tensors lie whole in, by place of the tensor.
     """
+    homes = {} if homes is None else homes
     factors = choices.factors
     windowed = [role for role in ROLES if problem.operands[role].windows]
     flows = flows_of(keeps, windowed)
@@ -121,14 +124,15 @@ def cost_forms(
     for column, role in enumerate(ROLES):
         kept = [level for level, roles in enumerate(keeps) if role in roles]
         if role not in windowed:
-            _plain_flows(tables, problem, column, kept, above, temporal)
+            _plain_flows(tables, problem, column, kept, above, temporal, homes.get(column, 0))
             continue
         key = (column, places[kept[-1]])
         if key not in fed:
             forwards = passes_on(choices.passing, column, kept[-1], depth)
             fed[key] = _fed(problem, rules, column, above[:, kept[-1]], above[:, depth] // above[:, kept[-1]], forwards)
-        _window_flows(tables, column, kept, fed[key])
-    return _priced(problem, accelerator, rules, tables, above, np.ceil(temporal).prod(axis=1))
+        _window_flows(tables, column, kept, fed[key], homes.get(column, 0))
+    outlet = homes.get(O, 0)
+    return _priced(problem, accelerator, rules, tables, above, np.ceil(temporal).prod(axis=1), outlet)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,31 +153,39 @@ class _Tables:
 
 
 def _plain_flows(
-    tables: _Tables, problem: Problem, column: int, kept: list[int], above: Ints, temporal: Floats
+    tables: _Tables, problem: Problem, column: int, kept: list[int], above: Ints, temporal: Floats, home: int
 ) -> None:
-    """Fill in a tensor without windows: its size, for all copies that hold the same, times the multiplier."""
+    """Fill in a tensor without windows: its size, for all copies that hold the same, times the multiplier.
+
+    What it would move outside its home is left out; finished outputs that are not kept there enter it all the same.
+    """
     role, depth = ROLES[column], above.shape[1] - 1
     indexed = np.array([dim in problem.operands[role].indexed for dim in problem.sizes])
     size = math.prod(size for size, here in zip(problem.sizes.values(), indexed, strict=True) if here)
     copies = above[:, :, ~indexed].prod(axis=2) * float(size)
     for parent, child in zip(kept, [*kept[1:], depth], strict=True):
         to_macs = child == depth
+        if child <= home:
+            continue
         flow = -1 if to_macs else tables.flows.index(Flow(column, parent, child))
         sent = copies[:, parent] * (temporal[:, ~indexed].prod(axis=1) if to_macs else 1.0)
-        tables.out(column, parent, flow, sent)
+        end = max(parent, home)
+        tables.out(column, end, flow, sent)
         if role == "O":
-            tables.into(column, parent, flow, sent)
-            tables.out(column, parent, -1, -copies[:, parent])
+            tables.into(column, end, flow, sent)
+            tables.out(column, end, -1, -copies[:, parent])
         if not to_macs:
             tables.into(column, child, flow, copies[:, child])
             if role == "O":
                 tables.into(column, child, -1, -copies[:, child])
 
 
-def _window_flows(tables: _Tables, column: int, kept: list[int], fed: Floats) -> None:
+def _window_flows(tables: _Tables, column: int, kept: list[int], fed: Floats, home: int) -> None:
     """Fill in an input with windows: elements are the unknowns; what feeds the MACs follows from the spatial vector."""
     ones = np.ones(len(fed))
     for parent, child in itertools.pairwise(kept):
+        if child <= home:
+            continue
         tables.out(column, parent, tables.flows.index(Flow(column, parent, child, "out")), ones)
         tables.into(column, child, tables.flows.index(Flow(column, parent, child, "in")), ones)
     tables.out(column, kept[-1], -1, fed)
@@ -222,7 +234,13 @@ def _window_fed(
 
 
 def _priced(
-    problem: Problem, accelerator: Accelerator, rules: Conventions, tables: _Tables, above: Ints, steps: Floats
+    problem: Problem,
+    accelerator: Accelerator,
+    rules: Conventions,
+    tables: _Tables,
+    above: Ints,
+    steps: Floats,
+    outlet: int,
 ) -> Forms:
     """Turn elements into words, and these into energy and cycles."""
     n, columns = len(above), len(tables.flows) + 1
@@ -230,10 +248,11 @@ def _priced(
              for place, level in enumerate(accelerator.levels)]  # fmt: skip
     extra = float(problem.extra_values)
     if rules.bit_true:
-        stored = problem.operands["O"].bits - problem.acc_bits
-        words[0][1, :, O, -1] += math.prod(problem.sizes[dim] for dim in problem.operands["O"].dims) * (
-            stored / accelerator.levels[0].word_bits
-        )
+        if not outlet or "O" not in accelerator.levels[outlet].keeps:
+            stored = problem.operands["O"].bits - problem.acc_bits
+            words[outlet][1, :, O, -1] += math.prod(problem.sizes[dim] for dim in problem.operands["O"].dims) * (
+                stored / accelerator.levels[outlet].word_bits
+            )
         extra = problem.extra_bits / accelerator.levels[0].word_bits
     by_role = [part[0] * level.read_j + part[1] * level.write_j
                for part, level in zip(words, accelerator.levels, strict=True)]  # fmt: skip

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from hwmodels.mapping.homes import Resident
 from hwmodels.mapping.mapper.goals import Objective
 from hwmodels.mapping.mapper.results import Point, Result, Space
 from hwmodels.mapping.mapper.search import BUDGET, Factors, search
 from hwmodels.mapping.problem import problem_on
+from hwmodels.mapping.residency import with_room
 from hwmodels.mapping.text import mapping_text, parse_mapping
 from hwmodels.mapping.traffic import evaluate
 from hwmodels.spatial import Accelerator, Conventions
@@ -24,7 +26,7 @@ from workloads.zoo.fetch import cache_folder, write_by_rename
 
 __all__ = ["Memo", "mapping_cache"]
 
-EDITION = 1
+EDITION = 2
 """Of the mapper: raised when it finds other mappings than before."""
 
 
@@ -59,6 +61,7 @@ class Memo:
         factors: Factors = "perfect",
         relaxed: bool = False,
         budget: int = BUDGET,
+        resident: Resident | None = None,
     ) -> Result:
         """Give what `search` finds, from memory or disk if it was found before.
 
@@ -70,22 +73,24 @@ class Memo:
             factors: perfect or imperfect.
             relaxed: Looser spatial rules and bypass.
             budget: For the cost model.
+            resident: Levels that tensors lie whole in.
 
         Raises:
             MappingError: As `search`.
             StoreError: The folder cannot be written.
         """
         rules = accelerator.conventions if conventions is None else conventions
-        key = _key(operator, accelerator, objective, rules, factors, relaxed, budget)
+        key = _key(operator, accelerator, objective, rules, factors, relaxed, budget, resident or {})
         found = self.known.get(key)
         if found is None and self.folder is not None:
-            found = _read(self.folder / f"{key}.json", operator, accelerator, rules, objective)
+            found = _read(self.folder / f"{key}.json", operator, accelerator, rules, objective, resident)
         if found is not None:
             self.hits += 1
         else:
             found = search(
-                operator, accelerator, objective, conventions=rules, factors=factors, relaxed=relaxed, budget=budget
-            )
+                operator, accelerator, objective, conventions=rules, factors=factors, relaxed=relaxed, budget=budget,
+                resident=resident,
+            )  # fmt: skip
             if self.folder is not None:
                 _write(self.folder / f"{key}.json", found)
         self.known[key] = found
@@ -100,11 +105,22 @@ def _key(
     factors: str,
     relaxed: bool,
     budget: int,
+    resident: Resident,
 ) -> str:
     device: dict[str, Any] = asdict(accelerator)
     for name in ("name", "sources", "vendor", "process", "conventions", "organisations"):
         device.pop(name)
-    asked = [EDITION, repr(operator.signature()), device, objective, asdict(rules), factors, relaxed, budget]
+    asked = [
+        EDITION,
+        repr(operator.signature()),
+        device,
+        objective,
+        asdict(rules),
+        factors,
+        relaxed,
+        budget,
+        dict(resident),
+    ]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -130,18 +146,22 @@ def _write(path: Path, result: Result) -> None:
 
 
 def _read(
-    path: Path, operator: Operator, accelerator: Accelerator, rules: Conventions, objective: str
+    path: Path,
+    operator: Operator,
+    accelerator: Accelerator,
+    rules: Conventions,
+    objective: str,
+    resident: Resident | None,
 ) -> Result | None:
     """Give what a file says, if it is whole and the cost model agrees."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["objective"] != objective or not data["mappings"]:
             return None
-        problem = problem_on(operator, accelerator, rules)
+        problem = problem_on(operator, accelerator, rules, resident)
+        device = with_room(problem, accelerator, rules)
         mappings = [parse_mapping(text) for text in data["mappings"]]
-        points = tuple(
-            Point(mapping, evaluate(problem, accelerator, mapping, rules, relaxed=True)) for mapping in mappings
-        )
+        points = tuple(Point(mapping, evaluate(problem, device, mapping, rules, relaxed=True)) for mapping in mappings)
         result = Result(
             operator=operator,
             accelerator=accelerator,
@@ -155,6 +175,7 @@ def _read(
             evaluated=int(data["evaluated"]),
             opened=int(data["opened"]),
             space=Space(**data["space"]),
+            resident={} if resident is None else dict(resident),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MappingError):
         return None

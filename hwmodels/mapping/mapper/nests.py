@@ -169,10 +169,13 @@ class Nest:
     def demand(self, level: int, values: Sequence[Floats]) -> list[tuple[int, Floats | float]]:
         """Give the words that each tensor takes in a level: (role, words)."""
         roles = [ROLES.index(role) for role in self.frame.keeps[level]]
+        roles = [role for role in roles if self.frame.homes.get(role) != level]
         return [(role, self.footprint(role, level, values) * self.frame.words[level][role]) for role in roles]
 
     def room(self, role: int, level: int, values: Sequence[Floats]) -> Bools:
         """Say for which tiles a level has room for one tensor, were it alone there."""
+        if self.frame.homes.get(role) == level:
+            return np.ones(len(values[0]), dtype=bool)
         buffer, rules = self.frame.accelerator.levels[level], self.frame.rules
         most = min(usable_words(buffer, rules), usable_words(buffer, rules, ROLES[role]))
         words = self.footprint(role, level, values) * self.frame.words[level][role]

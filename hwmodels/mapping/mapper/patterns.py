@@ -47,7 +47,9 @@ class Pattern:
             fed: As in `cost_forms`.
         """
         places = [group[0] for group in frame.merged]
-        forms = cost_forms(frame.problem, frame.accelerator, frame.rules, frame.keeps, choices, places, fed)
+        forms = cost_forms(
+            frame.problem, frame.accelerator, frame.rules, frame.keeps, choices, places, fed, frame.homes
+        )
         return cls(frame, choices, forms, *_compulsory(frame, choices, forms))
 
     def nest(self, row: int) -> Nest:
@@ -76,6 +78,8 @@ def patterns(
     """
     fed: dict[tuple[int, int], Floats] = {}
     for keeps in bypass_patterns(accelerator, relaxed):
+        if any(role in accelerator.levels[at].keeps and role not in keeps[at] for role, at in problem.homes.items()):
+            continue
         frame = Frame(problem, accelerator, rules, keeps)
         yield Pattern.of(frame, frame.reduced(choices), fed)
 

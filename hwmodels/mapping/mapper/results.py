@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from hwmodels.mapping.homes import Resident
 from hwmodels.mapping.mapper.goals import Goal, Objective
 from hwmodels.mapping.problem import Problem
 from hwmodels.mapping.records import Mapping
@@ -99,6 +100,7 @@ class Result:
         evaluated: Mappings that the cost model was asked for besides.
         opened: Spatial vectors whose tiles were looked at.
         space: What was ranged over.
+        resident: Levels that tensors lie whole in, by role.
     """
 
     operator: Operator
@@ -113,6 +115,7 @@ class Result:
     evaluated: int
     opened: int
     space: Space
+    resident: Resident = field(default_factory=dict)
 
     @property
     def mapping(self) -> Mapping:

@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 
+from hwmodels.mapping.homes import Resident
 from hwmodels.mapping.mapper.branch import solve
 from hwmodels.mapping.mapper.edges import Edges, with_edge_tiles
 from hwmodels.mapping.mapper.faults import nothing_fits, require_room
@@ -29,6 +30,7 @@ from hwmodels.mapping.mapper.seeds import offer_seeds
 from hwmodels.mapping.mapper.spatial import spatial_choices
 from hwmodels.mapping.problem import Problem, problem_on
 from hwmodels.mapping.records import Mapping
+from hwmodels.mapping.residency import with_room
 from hwmodels.mapping.traffic import evaluate
 from hwmodels.spatial import Accelerator, Conventions
 from workloads.errors import MappingError
@@ -51,6 +53,7 @@ def search(
     factors: Factors = "perfect",
     relaxed: bool = False,
     budget: int = BUDGET,
+    resident: Resident | None = None,
 ) -> Result:
     """Find the best mapping, or the whole energy-latency front.
 
@@ -64,6 +67,7 @@ def search(
         relaxed: Any dim on any mesh axis, and any level may be bypassed, whatever the device can wire.
         budget: Mappings that the cost model is asked for where bounds are no costs (fill and drain, bursts, windows
             that reach levels further in), 400 bounds counting as one; when it runs out, the result states a gap.
+        resident: Levels that tensors lie whole in before (O: after) the operator, by role: see `residency`.
 
     Raises:
         MappingError: The operator cannot be mapped; or nothing fits: which tensor needs how much at which level.
@@ -79,7 +83,8 @@ def search(
         (0.0, 80.0)
     """
     rules = accelerator.conventions if conventions is None else conventions
-    problem = problem_on(operator, accelerator, rules)
+    problem = problem_on(operator, accelerator, rules, resident)
+    device, accelerator = accelerator, with_room(problem, accelerator, rules)
     _require_searchable(problem, accelerator, objective, factors)
     problem = _without_constant_windows(problem)
     require_room(problem, accelerator, rules)
@@ -105,8 +110,9 @@ def search(
     )
     return Result(
         operator=operator,
-        accelerator=accelerator,
+        accelerator=device,
         conventions=rules,
+        resident={} if resident is None else dict(resident),
         objective=objective,
         points=edges.points,
         value=value,

@@ -134,10 +134,12 @@ def _table(nest: Nest, level: int, values: Sequence[Floats]) -> _Table:
         if (frame.child_of[role][0] or frame.depth) == level and frame.rules.bursts
     }
     shares = {
-        (parent, role): _share(nest, role, parent, level, values, scales.get(role) if parent == 0 else None)
+        (parent, role): _share(
+            nest, role, parent, level, values, scales.get(role) if parent == 0 and not frame.homes.get(role) else None
+        )
         for role in range(len(ROLES))
         for parent in range(level)
-        if frame.child_of[role][parent] == level and level < frame.depth
+        if frame.child_of[role][parent] == level and frame.homes.get(role, 0) < level < frame.depth
     }
     return _Table(scales, shares)
 
@@ -178,13 +180,14 @@ def _share(
 ) -> dict[int, Floats]:
     """Give the cycles that one tensor's first (of O: last) tile takes at the ports that it passes."""
     frame = nest.frame
-    sent = nest.first_footprint(role, parent, values) * _width(nest, role, parent) * (1.0 if scale is None else scale)
+    end = max(parent, frame.outlet) if role == O else parent
+    sent = nest.first_footprint(role, parent, values) * _width(nest, role, end) * (1.0 if scale is None else scale)
     held = nest.footprint(role, child, values) * float(frame.words[child][role])
     shares = {}
     for place, (level, name) in enumerate(nest.forms.ports):
         buffer = frame.accelerator.levels[level]
         per_cycle = buffer.write_words_per_cycle if role == O else buffer.read_words_per_cycle
-        if level == parent and per_cycle and name in ("port", "write" if role == O else "read"):
+        if level == end and per_cycle and name in ("port", "write" if role == O else "read"):
             shares[place] = np.asarray(sent / per_cycle)
         elif level == child and role != O and name != "read" and buffer.write_words_per_cycle:
             shares[place] = np.asarray(held / buffer.write_words_per_cycle)
@@ -192,8 +195,9 @@ def _share(
 
 
 def _width(nest: Nest, role: int, parent: int) -> float:
-    """Give the words of one element on its way: finished outputs enter the outermost level at their stored width."""
+    """Give the words of one element on its way: finished outputs enter their last level at their stored width."""
     frame = nest.frame
-    if role == O and parent == 0 and frame.rules.bit_true:
-        return frame.operands[O].bits / frame.accelerator.levels[0].word_bits
+    stored = parent == 0 or (parent == frame.outlet and "O" not in frame.keeps[parent])
+    if role == O and stored and frame.rules.bit_true:
+        return frame.operands[O].bits / frame.accelerator.levels[parent].word_bits
     return float(frame.words[parent][role])
