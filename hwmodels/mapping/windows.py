@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ def window_sums(
     steps = np.stack([loop.step for loop in loops], axis=1) if loops else np.zeros((n, 0), dtype=np.int64)
     unique, inverse = np.unique(steps, axis=0, return_inverse=True)
     named = [tuple((loop.dim, int(step), loop.kind) for loop, step in zip(loops, row, strict=True)) for row in unique]
-    rows = [_row_sums(_Walk(window, tuple(sizes), row, exact, forwards)) for row in named]
+    rows = [_whole_row_sums(_Walk(window, tuple(sizes), row, exact, forwards)) for row in named]
     table = np.array(rows, dtype=np.int64)[inverse.reshape(-1)]
     columns = iter(np.ascontiguousarray(table.T))
     own = sum(loop.kind == "temporal" for loop in loops)
@@ -147,6 +148,21 @@ class _Walk:
     @property
     def joined(self) -> tuple[int, ...]:
         return tuple(place for place, (_, _, kind) in enumerate(self.row) if kind == "joined")
+
+
+def _whole_row_sums(walk: _Walk) -> tuple[int, ...]:
+    """Give the sums of `_row_sums`. Loops of one step move nothing: they are left out of the walk."""
+    turns = [trip > 1 for trip in walk.trips]
+    if all(turns):
+        return _row_sums(walk)
+    sums = _row_sums(replace(walk, row=tuple(loop for loop, turn in zip(walk.row, turns, strict=True) if turn)))
+    temporal = [turns[place] for place in walk.temporal]
+    outside = list(accumulate(temporal, initial=0))
+    groups = outside[-1] + 1
+    found = [sums[part * groups + place] for part in range(3) for place in outside]
+    own, start = sums[3 * groups :], list(zip(temporal, outside, strict=False))
+    found += [own[part * (groups - 1) + place] if turn else 0 for part in range(3) for turn, place in start]
+    return (*found, sums[-1])
 
 
 @lru_cache(maxsize=65536)
