@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from hwmodels.engines import Absorbed, Engine
 from hwmodels.records import Citation
 from workloads.errors import MappingError, nearest
 
@@ -232,6 +233,8 @@ class Accelerator:
         static_w: Power that flows whatever runs [W].
         conventions: How its traffic is counted unless a caller says otherwise.
         organisations: How buffers are built, by level, where that is known.
+        engines: What runs beside the array.
+        absorbs: What the array takes along with a product, names of `hwmodels.engines.ABSORBED`.
         sources: Citation of each group of numbers.
     """
 
@@ -247,6 +250,8 @@ class Accelerator:
     static_w: float = 0.0
     conventions: Conventions = SILICON
     organisations: Mapping[str, Organisation] = field(default_factory=dict)
+    engines: tuple[Engine, ...] = ()
+    absorbs: tuple[Absorbed, ...] = ()
     sources: Mapping[str, Citation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -254,6 +259,8 @@ class Accelerator:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise MappingError(f"{self.name}: level {twice[0]!r} is there twice; give every level a name of its own")
+        for engine in self.engines:
+            self.level_index(engine.level)
         for what in ("macs_per_cycle", "clock_hz"):
             if not getattr(self, what) > 0:
                 raise MappingError(f"{self.name}: {what} is {getattr(self, what)}; give more than 0")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hwmodels.engines import Engine
 from hwmodels.records import Citation
 from hwmodels.schema import Table
 from hwmodels.spatial import ROLES, Accelerator, BufferLevel, MeshAxis, Organisation
-from hwmodels.spatial_schema import Level, SpatialSpec
-from workloads.errors import SpecError
+from hwmodels.spatial_schema import EngineTable, Level, SpatialSpec
+from workloads.errors import MappingError, SpecError, nearest
 
 __all__ = ["build_accelerator"]
 
@@ -48,6 +49,8 @@ def build_accelerator(spec: SpatialSpec, origin: str) -> Accelerator:
             for at, level in enumerate(spec.level)
             if level.built is not None
         },
+        engines=_engines(spec, origin),
+        absorbs=tuple(spec.array.absorbs),
         sources=_citations(spec),
     )
 
@@ -92,6 +95,41 @@ def _level(level: Level, where: str, clock_hz: float) -> BufferLevel:
         shared_port=level.bandwidth is not None,
         burst_bits=0 if level.burst is None else int(level.burst * 8),
         bypass=None if level.bypass is None else tuple(level.bypass),
+        takes_outputs=level.takes_outputs,
+    )
+
+
+def _engines(spec: SpatialSpec, origin: str) -> tuple[Engine, ...]:
+    _check_unique(f"{origin}: field engine", "engine", [engine.name for engine in spec.engine])
+    engines = []
+    for at, table in enumerate(spec.engine):
+        known = [level.name for level in spec.level]
+        if table.level not in known:
+            raise SpecError(
+                f"{origin}: field engine.{at}.level: no level {table.level!r}; {nearest(table.level, known)}"
+            )
+        try:
+            engines.append(_engine(table, spec.array.clock))
+        except MappingError as error:
+            raise SpecError(f"{origin}: field engine.{at}: {error}") from error
+    return tuple(engines)
+
+
+def _engine(table: EngineTable, clock_hz: float) -> Engine:
+    return Engine(
+        name=table.name,
+        kind=table.kind,
+        level=table.level,
+        lanes=table.lanes,
+        clock_hz=clock_hz if table.clock is None else table.clock,
+        cycles=dict(table.cycles),
+        passes=dict(table.passes),
+        converts=table.converts,
+        cycle_j=table.per_cycle,
+        path_bytes_per_s=table.path,
+        link_bytes_per_s=table.link,
+        link_j_per_bit=table.link_energy or 0.0,
+        start_s=table.start or 0.0,
     )
 
 
@@ -131,6 +169,7 @@ def _citations(spec: SpatialSpec) -> dict[str, Citation]:
         tables[f"level.{level.name}.energy"] = level.energy
         if level.built is not None:
             tables[f"level.{level.name}.built"] = level.built
+    tables |= {f"engine.{engine.name}": engine for engine in spec.engine}
     tables["power"] = spec.power
     return {
         name: Citation(table.source, table.origin, table.note, tuple(table.disagreements))

@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from hwmodels.engines import Absorbed
 from hwmodels.limits import Count, Positive
 from hwmodels.schema import Table
 from hwmodels.units import Unit
 
-__all__ = ["Array", "Built", "Level", "LevelEnergy", "Mesh", "SpatialSpec", "StaticPower"]
+__all__ = ["Array", "Built", "EngineTable", "Level", "LevelEnergy", "Mesh", "SpatialSpec", "StaticPower"]
 
 _CONFIG = {"extra": "forbid"}
 
@@ -23,13 +24,14 @@ JPerBit = Annotated[float, Unit("J/bit", positive=False)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Array(Table):
-    """The multiply-accumulate units."""
+    """The multiply-accumulate units; `absorbs` names what they take along with a product (`hwmodels.engines`)."""
 
     clock: Annotated[float, Unit("Hz")]
     per_flop: Annotated[float, Unit("J/FLOP")]
     macs_per_cycle: Positive = 1.0
     operand: Annotated[float, Unit("bit")] | None = None
     accumulator: Annotated[float, Unit("bit")] | None = None
+    absorbs: list[Absorbed] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,8 @@ class Mesh:
 class Level(Table):
     """One buffer level, per instance; either `bandwidth`, which reads and writes share, or one of each, or none.
 
-    `bypass` names the kept roles that may also go past the level; left out: any of them, [] : none.
+    `bypass` names the kept roles that may also go past the level; left out: any of them, [] : none. `takes_outputs`:
+    finished outputs can be written into it.
     """
 
     name: str
@@ -81,9 +84,29 @@ class Level(Table):
     write_bandwidth: Bandwidth | None = None
     buffering: Literal["double", "serial", "shadow"] = "double"
     burst: Annotated[float, Unit("B")] | None = None
+    takes_outputs: bool = False
     energy: LevelEnergy
     built: Built | None = None
     mesh: list[Mesh] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTable(Table):
+    """A vector unit or the host; see `hwmodels.engines.Engine`. Without a clock it runs at the array's."""
+
+    name: str
+    kind: Literal["vector", "host"]
+    level: str
+    lanes: Count = 1
+    clock: Annotated[float, Unit("Hz")] | None = None
+    cycles: dict[str, Positive]
+    passes: dict[str, Count] = field(default_factory=dict)
+    converts: bool = False
+    per_cycle: Annotated[float, Unit("J", positive=False)]
+    path: Bandwidth | None = None
+    link: Bandwidth | None = None
+    link_energy: JPerBit | None = None
+    start: Annotated[float, Unit("s", positive=False)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,3 +131,4 @@ class SpatialSpec:
     array: Array
     level: list[Level]
     power: StaticPower
+    engine: list[EngineTable] = field(default_factory=list)

@@ -108,7 +108,7 @@ def _key(
     resident: Resident,
 ) -> str:
     device: dict[str, Any] = asdict(accelerator)
-    for name in ("name", "sources", "vendor", "process", "conventions", "organisations"):
+    for name in ("name", "sources", "vendor", "process", "conventions", "organisations", "engines", "absorbs"):
         device.pop(name)
     asked = [
         EDITION,
