@@ -33,6 +33,8 @@ class Price:
     bound: NDArray[np.int64]
     bounds: tuple[str, ...]
     utilization: Floats
+    read_words: Floats
+    written_words: Floats
     level_j: Floats
     mac_j: float
     other_j: Floats
@@ -67,6 +69,8 @@ def price_counts(
         bound=bound,
         bounds=bounds,
         utilization=problem.macs / (cycles * accelerator.mac_instances * accelerator.macs_per_cycle),
+        read_words=words.reads,
+        written_words=words.fills + words.updates,
         level_j=level_j,
         mac_j=mac_j,
         other_j=other,

@@ -60,6 +60,8 @@ class Traffic:
         bound: Place in `bounds` of what the cycles are; (n,).
         bounds: "compute", "DRAM read", "DRAM write", ...
         utilization: MACs / (cycles x MAC instances); (n,).
+        read_words: Words read out of the level, bursts included; (n, levels, roles).
+        written_words: Words written into it, from outside and inside; (n, levels, roles).
         level_j: Energy of each level and role [J]; (n, levels, roles).
         mac_j: Energy of the multiply-accumulates [J].
         other_j: Energy of what is not mapped (reading a bias) and of static power [J]; (n,).
@@ -83,6 +85,8 @@ class Traffic:
     bound: NDArray[np.int64]
     bounds: tuple[str, ...]
     utilization: NDArray[np.float64]
+    read_words: NDArray[np.float64]
+    written_words: NDArray[np.float64]
     level_j: NDArray[np.float64]
     mac_j: float
     other_j: NDArray[np.float64]
