@@ -4,8 +4,10 @@ from hwmodels.mapping.certificate import write_certificate
 from hwmodels.mapping.checker import Report, check_certificate
 from hwmodels.mapping.mapper.results import Point, Result, Space
 from hwmodels.mapping.mapper.search import search
+from hwmodels.mapping.mapspace_study import Mapspace, mapspace
 from hwmodels.mapping.problem import Operand, Problem, Window, narrowed, problem_of, problem_on
 from hwmodels.mapping.records import LevelMapping, Loop, Mapping, MappingBatch, Slot, Structure, from_factors
+from hwmodels.mapping.sampling import Sample, random_mappings
 from hwmodels.mapping.text import mapping_text, parse_mapping
 from hwmodels.mapping.traffic import Traffic, evaluate
 from hwmodels.spatial import REFERENCE, ROLES, SILICON, Accelerator, BufferLevel, Conventions, MeshAxis
@@ -21,12 +23,14 @@ __all__ = [
     "Loop",
     "Mapping",
     "MappingBatch",
+    "Mapspace",
     "MeshAxis",
     "Operand",
     "Point",
     "Problem",
     "Report",
     "Result",
+    "Sample",
     "Slot",
     "Space",
     "Structure",
@@ -36,10 +40,12 @@ __all__ = [
     "evaluate",
     "from_factors",
     "mapping_text",
+    "mapspace",
     "narrowed",
     "parse_mapping",
     "problem_of",
     "problem_on",
+    "random_mappings",
     "search",
     "write_certificate",
 ]
