@@ -185,7 +185,7 @@ def _logic(kind: str, area_mm2: Num) -> Estimate:
         low=value * min(ratios),
         high=value * max(ratios),
         origin="derived",
-        formula=f"logic of {power['chip']}, {board['logic_mm2']} mm2, by area at any node; band: readings over the rule",
+        formula=f"logic of {power['chip']}, {board['logic_mm2']} mm2, by area; band: readings over the rule",
         source=f"{power['source']}; area: {board['source']}",
     )
 

@@ -47,6 +47,14 @@ def test_every_group_has_a_source_and_what_was_not_measured_says_so(measured: Pa
     assert "dse devices --local" in sources["matrix"].source
 
 
+def test_power_is_a_cores_share_of_a_server_whose_static_power_knows_no_tdp(measured: Path) -> None:
+    local, server = hwmodels.load(measured), hwmodels.load("epyc-9654")
+    assert local.tdp_w == pytest.approx(server.tdp_w * local.threads / server.cores)
+    # by hand: an idle Haswell's 41 W of 662 mm2 on 1283.1 mm2, and 51.4 W of DDR5, over 96 cores; the file has 3 digits
+    assert local.static_w == pytest.approx(local.threads * (41 / 662 * 1283.1 + 51.36) / 96, rel=5e-3)
+    assert local.static_memory_share == server.static_memory_share
+
+
 def test_ceilings_are_of_sensible_order(measured: Path) -> None:
     device = hwmodels.load(measured)
     fp32, int8 = device.peak[format_code("fp32")], device.peak[format_code("int8")]
