@@ -1,7 +1,8 @@
 """What it costs: devices as cited data, and the cost of a workload on them."""
 
 from hwmodels.cost import Cost
-from hwmodels.costing import OperatorCost, breakdown, breakdown_records, evaluate, fits, largest_batch
+from hwmodels.costing import evaluate, fits, largest_batch
+from hwmodels.operator_costs import OperatorCost, breakdown, breakdown_records
 from hwmodels.records import Citation, MemoryLevel
 from hwmodels.roofline import RooflineDevice
 from hwmodels.schema import DeviceSpec

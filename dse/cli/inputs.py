@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from workloads.errors import DseError, SpaceError, WorkloadError, nearest
 
 if TYPE_CHECKING:
-    from hwmodels import RooflineDevice
+    from hwmodels import Accelerator, RooflineDevice
     from workloads.onnx.registry import Handler
     from workloads.workload import Program, Workload
 
 __all__ = [
     "ModelSource",
+    "any_device",
     "check_bound",
     "device",
     "extra_handlers",
@@ -155,6 +156,18 @@ def nearest_model(name: str) -> str:
     stored = sorted({*EMBEDDED, *PRETRAINED})
     listing = f"`dse zoo` lists the architectures; with weights: {', '.join(stored)}"
     return nearest(Path(name).name, [*stored, *published_names()], listing)
+
+
+def any_device(name: str) -> RooflineDevice | Accelerator:
+    """Load a device of any kind: a name, a TOML path, or `local`."""
+    import hwmodels
+
+    if name == "local":
+        return device(name)
+    if name in hwmodels.names():
+        return device(name)
+    found: RooflineDevice | Accelerator = hwmodels.load(name)
+    return found
 
 
 def device(name: str) -> RooflineDevice:

@@ -15,6 +15,7 @@ import typer
 from dse.cli import inputs
 from dse.cli.inputs import ModelSource
 from dse.cli.output import console, print_table
+from dse.cli.profiling_machines import MachineOptions, profile_machines, refuse_for_machines
 from dse.cli.projecting import print_projection, projection_record
 from dse.cli.sources import model_source
 from dse.cli.weights import print_weights, weights_mode, weights_record
@@ -69,11 +70,18 @@ def profile(
     year: Annotated[
         float | None, typer.Option("--year", help="Project the device to this year by the memory wall's trends.")
     ] = None,
+    objective: Annotated[
+        str, typer.Option("--objective", help="Accelerators: what mappings are best in: edp, energy, latency.")
+    ] = "edp",
+    keep: Annotated[
+        bool, typer.Option("--keep/--no-keep", help="Accelerators: tensors may stay on chip between tasks.")
+    ] = True,
 ) -> None:
     """Cost a model on a device: FLOPs, traffic, what bounds it, latency and energy of every operator.
 
     All costs are predicted: ceilings of the device's data sheet, dense-equivalent FLOPs. Of a model with control flow
-    they are means over what runs.
+    they are means over what runs. On a spatial accelerator: the time of its array and of the engines beside it,
+    conversions and transfers, what stays on chip, traffic and energy by level, area.
     """
     import hwmodels
 
@@ -87,8 +95,12 @@ def profile(
         probabilities=inputs.parse_expected(probability or (), "--probability"),
         trips=inputs.parse_expected(trips or (), "--trips"),
     )  # fmt: skip
-    found = [inputs.device(name) for name in device]
-    if len(found) > 1 and (plot is not None or table is not None):
+    every = [inputs.any_device(name) for name in device]
+    found = [item for item in every if isinstance(item, hwmodels.RooflineDevice)]
+    machines = [item for item in every if isinstance(item, hwmodels.Accelerator)]
+    if machines:
+        refuse_for_machines(objective, {"--year": year is not None, "--no-fuse": not fuse})
+    if len(every) > 1 and (plot is not None or table is not None):
         raise SpaceError("--plot and --csv take one device; give one --device, or run the command once for each")
     if top and as_json:
         raise SpaceError("--top is for the printed table; --json holds every operator; leave one of them out")
@@ -96,6 +108,10 @@ def profile(
         found = [replace(item, fuses=()) for item in found]
     work = source.load_work()
     own, found = found, [item if year is None else hwmodels.project(item, year) for item in found]
+    if machines:
+        profile_machines(work, machines, MachineOptions(objective, keep, top, as_json, plot, table))
+        if not found:
+            return
     records = [profile_record(work, item, source) for item in found]
     if year is not None:
         for record, item in zip(records, own, strict=True):

@@ -4,6 +4,7 @@ from dse.plots.energy import Deviation, dram_parts, operation_energy, published_
 from dse.plots.energy_sram import SramPoints, error_distributions, sram_over_capacity
 from dse.plots.fronts import pareto
 from dse.plots.lengths import intensity_over_length, normalized_latency
+from dse.plots.machines import machine_run
 from dse.plots.mappings import level_traffic, loop_nest, network_traffic
 from dse.plots.memory_wall import hardware_scaling, model_size_scaling, training_compute_scaling
 from dse.plots.rooflines import roofline
@@ -32,6 +33,7 @@ __all__ = [
     "intensity_over_length",
     "level_traffic",
     "loop_nest",
+    "machine_run",
     "model_size_scaling",
     "network_traffic",
     "normalized_latency",

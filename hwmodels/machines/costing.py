@@ -18,7 +18,7 @@ from hwmodels.machines.records import LINK, MACS, TaskCost
 from hwmodels.machines.tasks import Task, Use
 from hwmodels.mapping.network import Finding
 from hwmodels.mapping.pricing import usable_words
-from hwmodels.spatial import ROLES, Accelerator, BufferLevel
+from hwmodels.spatial import Accelerator, BufferLevel
 from workloads.operator import Operator
 
 __all__ = ["Coster", "Find"]
