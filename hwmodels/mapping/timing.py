@@ -12,6 +12,7 @@ by level; the words of these tiles are then not part of the overlapped ones.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from hwmodels.mapping.counting import Counts
 from hwmodels.mapping.records import Structure
 from hwmodels.spatial import ROLES, Accelerator, Conventions
 
-__all__ = ["Floats", "Words", "total_cycles"]
+__all__ = ["Bandwidth", "Floats", "Loads", "Moved", "Words", "bandwidths_of", "cycles_of", "loads_of", "total_cycles"]
 
 Floats = NDArray[np.float64]
 
@@ -51,6 +52,46 @@ class Words:
     outlet: int = 0
 
 
+Moved = tuple[dict[int, Floats], dict[int, Floats]]
+"""Words that one instance of a level reads, and that it writes, by level; (n,) each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bandwidth:
+    """Ports of one level.
+
+    Attributes:
+        level: Name.
+        read: Words per cycle, of one device or shape (n_devices, 1); None: never the bottleneck.
+        write: Likewise.
+        shared: Reads and writes share one port.
+    """
+
+    level: str
+    read: Floats | float | None
+    write: Floats | float | None
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loads:
+    """What takes time, whatever the bandwidths are.
+
+    Attributes:
+        compute: Steps over MACs per cycle; (n,).
+        overlapped: Of all levels, but for the first tiles.
+        stages: Before the first step and after the last, one after the other.
+        moves: Tiles in and out of each level but the outermost, innermost first, and whether they stop the work inside.
+        fill: Cycles in which the array fills and drains; (n,).
+    """
+
+    compute: Floats
+    overlapped: Moved
+    stages: tuple[Moved, ...]
+    moves: tuple[tuple[Moved, bool], ...]
+    fill: Floats
+
+
 def total_cycles(
     accelerator: Accelerator, rules: Conventions, structure: Structure, counts: Counts, words: Words, compute: Floats
 ) -> tuple[Floats, NDArray[np.int64], tuple[str, ...]]:
@@ -64,39 +105,79 @@ def total_cycles(
         words: Of each level.
         compute: Steps over MACs per cycle; (n,).
     """
+    loads = loads_of(accelerator, rules, structure, counts, words, compute)
+    bandwidths = bandwidths_of(accelerator, rules)
+    ports = _port_cycles(bandwidths, loads.overlapped)
+    table = np.stack(np.broadcast_arrays(compute, *ports.values()), axis=1)
+    return cycles_of(loads, bandwidths), table.argmax(axis=1), ("compute", *ports)
+
+
+def bandwidths_of(accelerator: Accelerator, rules: Conventions) -> tuple[Bandwidth, ...]:
+    """Give the ports of all levels."""
+    return tuple(
+        Bandwidth(
+            level.name,
+            level.read_words_per_cycle,
+            level.write_words_per_cycle,
+            rules.shared_ports and level.shared_port,
+        )
+        for level in accelerator.levels
+    )
+
+
+def loads_of(
+    accelerator: Accelerator, rules: Conventions, structure: Structure, counts: Counts, words: Words, compute: Floats
+) -> Loads:
+    """Give what takes time. Arguments: as `total_cycles`."""
     used = counts.instances[:, :, None]
     out, into = words.reads / used, (words.fills + words.updates) / used
     out[:, 0, ROLES.index("I")] += words.extra
-    extra = np.zeros_like(compute)
+    stages: list[Moved] = []
+    fill = np.zeros_like(compute)
     if rules.fill_drain:
-        first_out, first_in, ends = _ends(accelerator, rules, structure, counts, words)
-        extra = ends + _array_cycles(counts)
+        first_out, first_in, stages = _ends(structure, counts, words)
+        fill = _array_cycles(counts)
         out, into = np.maximum(out - first_out, 0.0), np.maximum(into - first_in, 0.0)
-    ports = _port_cycles(accelerator, rules, out.sum(axis=2), into.sum(axis=2))
-    inside = compute
+    moves = []
     for child in range(len(accelerator.levels) - 1, 0, -1):
-        load = _load_cycles(accelerator, rules, _parents(structure, child, words.outlet), child, out, into)
         serial = rules.device_buffering and accelerator.levels[child].buffering == "serial"
-        inside = inside + load if serial else np.maximum(inside, load)
-    table = np.stack([compute, *ports.values()], axis=1)
-    whole = np.maximum(inside, table.max(axis=1))
-    return np.ceil(whole + extra), table.argmax(axis=1), ("compute", *ports)
+        moves.append((_moves(_parents(structure, child, words.outlet), child, out, into), serial))
+    every = range(len(accelerator.levels))
+    return Loads(compute, _moved(out, into, every, every), tuple(stages), tuple(moves), fill)
 
 
-def _port_cycles(accelerator: Accelerator, rules: Conventions, out: Floats, into: Floats) -> dict[str, Floats]:
-    """Give the cycles of every port with a finite bandwidth, from the words of one instance; (n, levels) each."""
+def cycles_of(loads: Loads, bandwidths: Sequence[Bandwidth]) -> Floats:
+    """Give the cycles of each mapping; (n,), or (n_devices, n) with bandwidths of several devices.
+
+    Args:
+        loads: Of the mappings.
+        bandwidths: By level.
+    """
+    inside: Floats = loads.compute
+    if any(serial for _, serial in loads.moves):  # else no move takes longer than the whole of its port
+        for moved, serial in loads.moves:
+            load = _slowest(bandwidths, moved)
+            inside = inside + load if serial else np.maximum(inside, load)
+    whole = np.maximum(inside, np.maximum(loads.compute, _slowest(bandwidths, loads.overlapped)))
+    for stage in loads.stages:
+        whole = whole + _slowest(bandwidths, stage)
+    return np.asarray(np.ceil(whole + loads.fill))
+
+
+def _port_cycles(bandwidths: Sequence[Bandwidth], moved: Moved) -> dict[str, Floats]:
+    """Give the cycles of the ports with a finite bandwidth at the levels that move something."""
     ports: dict[str, Floats] = {}
-    for place, level in enumerate(accelerator.levels):
-        read, write = level.read_words_per_cycle, level.write_words_per_cycle
-        reading = out[:, place] / read if read else np.zeros(len(out))
-        writing = into[:, place] / write if write else np.zeros(len(out))
-        if rules.shared_ports and level.shared_port:
-            ports[f"{level.name} port"] = np.ceil(reading + writing)
-            continue
-        if read:
-            ports[f"{level.name} read"] = np.ceil(reading)
-        if write:
-            ports[f"{level.name} write"] = np.ceil(writing)
+    out, into = moved
+    for place, level in enumerate(bandwidths):
+        parts = []
+        if place in out and level.read is not None:
+            parts.append((f"{level.level} read", out[place] / level.read))
+        if place in into and level.write is not None:
+            parts.append((f"{level.level} write", into[place] / level.write))
+        if level.shared and (place in out or place in into):
+            ports[f"{level.level} port"] = np.ceil(sum((cycles for _, cycles in parts), np.zeros(1)))
+        else:
+            ports.update((name, np.ceil(cycles)) for name, cycles in parts)
     return ports
 
 
@@ -114,10 +195,14 @@ def _parents(structure: Structure, child: int, outlet: int) -> dict[int, int]:
     }
 
 
-def _load_cycles(
-    accelerator: Accelerator, rules: Conventions, parents: dict[int, int], child: int, out: Floats, into: Floats
-) -> Floats:
-    """Give the cycles of moving tiles in and out of one level: the slowest of the ports that take part."""
+def _moved(out: Floats, into: Floats, leaving: Iterable[int], entering: Iterable[int]) -> Moved:
+    """Add up the tensors at the levels that move something; tables are (n, levels, roles)."""
+    total_out, total_in = out.sum(axis=2), into.sum(axis=2)
+    return {place: total_out[:, place] for place in leaving}, {place: total_in[:, place] for place in entering}
+
+
+def _moves(parents: dict[int, int], child: int, out: Floats, into: Floats) -> Moved:
+    """Give what moves tiles in and out of one level."""
     moved_out, moved_in = np.zeros_like(out), np.zeros_like(into)
     for column, parent in parents.items():
         moved_out[:, parent, column] = out[:, parent, column]
@@ -125,23 +210,23 @@ def _load_cycles(
             moved_in[:, parent, column] = into[:, parent, column]
         else:
             moved_in[:, child, column] = into[:, child, column]
-    ports = _port_cycles(accelerator, rules, moved_out.sum(axis=2), moved_in.sum(axis=2))
-    return _slowest(ports, len(out))
+    return _moved(moved_out, moved_in, set(parents.values()), {child, *parents.values()})
 
 
-def _slowest(ports: dict[str, Floats], n: int) -> Floats:
-    return np.asarray(np.max([np.zeros(n), *ports.values()], axis=0))
+def _slowest(bandwidths: Sequence[Bandwidth], moved: Moved) -> Floats:
+    slowest: Floats = np.zeros(1)
+    for cycles in _port_cycles(bandwidths, moved).values():
+        slowest = np.maximum(slowest, cycles)
+    return slowest
 
 
-def _ends(
-    accelerator: Accelerator, rules: Conventions, structure: Structure, counts: Counts, words: Words
-) -> tuple[Floats, Floats, Floats]:
-    """Give what one instance reads and writes before the first step (W, I) and after the last (O), and the cycles.
+def _ends(structure: Structure, counts: Counts, words: Words) -> tuple[Floats, Floats, list[Moved]]:
+    """Give what one instance reads and writes before the first step (W, I) and after the last (O), all and by stage.
 
     A level loads the tiles of the next inner levels once its own are there, and stores in the opposite order.
     """
     first_out, first_in = np.zeros_like(words.reads), np.zeros_like(words.reads)
-    cycles = np.zeros(len(first_out))
+    stages: list[Moved] = []
     for parent in range(len(structure.levels)):
         out, into, back = (np.zeros(first_out.shape) for _ in range(3))
         for child in range(parent + 1, len(structure.levels)):
@@ -151,10 +236,10 @@ def _ends(
                 first = words.first[:, parent, column] / counts.instances[:, parent]
                 (back if column == _O else out)[:, parent, column] = first
                 into[:, child, column] = 0.0 if column == _O else words.tile[:, child, column]
-        for reads, writes in ((out, into), (np.zeros_like(back), back)):
-            cycles += _slowest(_port_cycles(accelerator, rules, reads.sum(axis=2), writes.sum(axis=2)), len(cycles))
+        inner = range(parent + 1, len(structure.levels))
+        stages += [_moved(out, into, (parent,), inner), _moved(out, back, (), (parent,))]
         first_out, first_in = first_out + out, first_in + into + back
-    return first_out, first_in, cycles
+    return first_out, first_in, stages
 
 
 def _array_cycles(counts: Counts) -> Floats:
