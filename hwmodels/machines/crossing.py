@@ -38,6 +38,7 @@ class _Crossing:
         is_float: Tensors that an engine in floating point wrote.
         host: Engine on whose side of a link a tensor was written; "": the accelerator's.
         made: Copies that there are already.
+        writers: Engine that wrote each tensor.
     """
 
     engines: dict[str, Engine]
@@ -45,6 +46,7 @@ class _Crossing:
     is_float: set[str] = field(default_factory=set)
     host: dict[str, str] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
+    writers: dict[str, str] = field(default_factory=dict)
 
     def take(self, task: Task) -> None:
         """Add a task, after what it needs."""
@@ -53,6 +55,7 @@ class _Crossing:
         reads = [self._brought(use, task, engine, floats) for use in task.reads]
         writes = [self._widened(use, floats) for use in task.writes]
         for use in writes:
+            self.writers[use.name] = task.engine
             if floats:
                 self.is_float.add(use.name)
             if engine is not None and engine.link_bytes_per_s is not None:
@@ -74,7 +77,7 @@ class _Crossing:
 
     def _brought(self, use: Use, task: Task, engine: Engine | None, floats: bool) -> Use:
         """Give a tensor as a task needs it: in its domain, on its side. Narrow elements cross the link."""
-        if use.constant or not self._made_by_task(use.name):
+        if use.constant or use.name not in self.writers:
             return self._widened(use, floats)
         side = engine.name if engine is not None and engine.link_bytes_per_s is not None else ""
         changes = (use.name in self.is_float) != floats
@@ -83,9 +86,6 @@ class _Crossing:
         moved = self._moved(use, task, side)
         return self._converted(moved, task, engine, floats) if changes else self._widened(moved, floats)
 
-    def _made_by_task(self, name: str) -> bool:
-        return any(use.name == name for task in self.out for use in task.writes)
-
     def _converted(self, use: Use, task: Task, engine: Engine | None, floats: bool) -> Use:
         what = "dequantize" if floats else "requantize"
         wide = self._widened(use, True)
@@ -93,7 +93,7 @@ class _Crossing:
         before, after = (narrow, wide) if floats else (wide, narrow)
         made = replace(after, name=f"{use.name}:{what}d", role=use.role)
         if made.name not in self.made:
-            worker = engine.name if floats and engine is not None else self._writer(use.name)
+            worker = engine.name if floats and engine is not None else self.writers[use.name]
             self._add(made, before, task, worker, f"{use.name}: {what}", "conversion")
         return made
 
@@ -109,6 +109,7 @@ class _Crossing:
 
     def _add(self, made: Use, before: Use, task: Task, worker: str, name: str, kind: TaskKind) -> None:
         self.made.add(made.name)
+        self.writers[made.name] = worker
         if made.bits == FLOAT_BITS:
             self.is_float.add(made.name)
         if kind == "conversion" and self.engines[worker].link_bytes_per_s is not None:
@@ -117,7 +118,3 @@ class _Crossing:
             name=name, kind=kind, engine=worker, operators=task.operators[:1], reads=(replace(before, role=""),),
             writes=(replace(made, role=""),), executions=task.executions,
         ))  # fmt: skip
-
-    def _writer(self, name: str) -> str:
-        """Name the engine that wrote a tensor."""
-        return next(task.engine for task in reversed(self.out) if any(use.name == name for use in task.writes))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hwmodels.machines.records import STATIC, MachineRun
 from hwmodels.machines.tasks import ARRAY
+from hwmodels.spatial import Accelerator
 
-__all__ = ["area_rows", "engine_rows", "level_rows", "placement_rows", "task_rows"]
+if TYPE_CHECKING:
+    from hwmodels.energy.vector import VectorUnit
+
+__all__ = ["area_rows", "engine_rows", "level_rows", "placement_rows", "task_rows", "vector_units"]
 
 
 def task_rows(run: MachineRun) -> list[dict[str, Any]]:
@@ -115,7 +119,23 @@ def area_rows(run: MachineRun) -> list[dict[str, Any]]:
     """
     from hwmodels.energy.pricing import price
 
+    bill = price(run.accelerator, vector_units=vector_units(run.accelerator))
+    names = ("component", "count", "area_mm2", "area_low_mm2", "area_high_mm2", "area_share")
+    return [{name: row[name] for name in names} for row in bill.rows()]
+
+
+def vector_units(accelerator: Accelerator) -> list[VectorUnit]:
+    """Give the vector units of an accelerator as `hwmodels.energy.price` takes them; the host is another chip.
+
+    Args:
+        accelerator: Its engines.
+    """
+    from hwmodels.energy.vector import FUNCTIONS, VectorUnit
+
     return [
-        {name: row[name] for name in ("component", "count", "area_mm2", "area_low_mm2", "area_high_mm2", "area_share")}
-        for row in price(run.accelerator, law=None).rows()
+        VectorUnit(
+            name=engine.name, lanes=engine.lanes, functions=tuple(name for name in FUNCTIONS if name in engine.cycles)
+        )
+        for engine in accelerator.engines
+        if engine.kind == "vector" and set(engine.cycles) & set(FUNCTIONS)
     ]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import hwmodels
 from tests.hwmodels.bert import bert
-from workloads import Program, SpecError, Workload, format_code, peak_bytes
+from workloads import Program, Workload, format_code, peak_bytes
+from workloads.errors import MappingError, SpecError
 
 COLUMNS = ("latency_s", "energy_j", "flops", "dram_bytes", "peak_bytes")
 LAYERS = 2
@@ -54,14 +55,14 @@ def test_breakdown_adds_up_to_evaluate(
     assert sum(cost.energy_by.values()) == pytest.approx(cost.energy_j)
 
 
-def test_a_spatial_accelerator_is_sent_to_the_mapper() -> None:
-    gemmini: Any = hwmodels.load("gemmini")
-    calls = (hwmodels.evaluate, hwmodels.breakdown, hwmodels.breakdown_records)
+def test_a_spatial_accelerator_without_engines_says_what_it_lacks() -> None:
+    array = replace(hwmodels.load("gemmini", kind=hwmodels.Accelerator), engines=())
+    calls: tuple[Any, ...] = (hwmodels.evaluate, hwmodels.breakdown, hwmodels.breakdown_records)
     work = bert(8, layers=1)
     for workload in (work, Program(name="p", parts=((1.0, work),))):
         for call in calls:
-            with pytest.raises(SpecError, match=r"gemmini is a spatial accelerator.*hwmodels.mapping.network.*dse map"):
-                call(workload, gemmini)
+            with pytest.raises(MappingError, match=r"no engine of gemmini takes it.*it has no other engine"):
+                call(workload, array)
 
 
 @given(st.integers(2, 6), st.integers(0, 2**32 - 1), st.integers(1, 4), st.booleans())
