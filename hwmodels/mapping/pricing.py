@@ -21,7 +21,7 @@ from hwmodels.mapping.records import Structure
 from hwmodels.mapping.timing import Floats, Words, total_cycles
 from hwmodels.spatial import ROLES, Accelerator, BufferLevel, Conventions
 
-__all__ = ["Price", "price_counts", "usable_words"]
+__all__ = ["Price", "element_words", "price_counts", "taken_words", "usable_words", "words_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,7 +49,7 @@ def price_counts(
     problem: Problem, accelerator: Accelerator, rules: Conventions, structure: Structure, counts: Counts
 ) -> Price:
     """Give cycles and energy of counted mappings."""
-    words = _words(problem, accelerator, rules, counts)
+    words = words_of(problem, accelerator, rules, counts)
     tile_words, usable, level_fits = _fit(problem, accelerator, rules, counts)
     fits = level_fits.all(axis=1)
     compute = counts.steps / accelerator.macs_per_cycle
@@ -105,16 +105,22 @@ def element_words(problem: Problem, level: BufferLevel, rules: Conventions) -> F
     return np.array(bits) / level.word_bits
 
 
-def _fit(
-    problem: Problem, accelerator: Accelerator, rules: Conventions, counts: Counts
-) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Give what tiles take of each level, what is usable, and which levels are large enough."""
-    usable = np.array([usable_words(level, rules) for level in accelerator.levels])
+def taken_words(problem: Problem, accelerator: Accelerator, rules: Conventions, counts: Counts) -> Floats:
+    """Give the words that the tiles take of each level; (n, levels, roles)."""
     taken: Floats = counts.tile.astype(float) * np.stack(
         [element_words(problem, level, rules) for level in accelerator.levels]
     )
     for role, place in problem.homes.items():
         taken[:, place, ROLES.index(role)] = 0.0  # the level is smaller by the whole tensor: `residency.with_room`
+    return taken
+
+
+def _fit(
+    problem: Problem, accelerator: Accelerator, rules: Conventions, counts: Counts
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Give what tiles take of each level, what is usable, and which levels are large enough."""
+    usable = np.array([usable_words(level, rules) for level in accelerator.levels])
+    taken = taken_words(problem, accelerator, rules, counts)
     fits = taken.sum(axis=2) <= usable
     for place, level in enumerate(accelerator.levels):
         for role in level.partitions:
@@ -122,7 +128,7 @@ def _fit(
     return taken, usable, np.asarray(fits)
 
 
-def _words(problem: Problem, accelerator: Accelerator, rules: Conventions, counts: Counts) -> Words:
+def words_of(problem: Problem, accelerator: Accelerator, rules: Conventions, counts: Counts) -> Words:
     """Turn elements into words of each level. Finished outputs enter the outermost level at their stored width."""
     reads, fills, updates, first, tile = (
         table.astype(np.float64) for table in (counts.reads, counts.fills, counts.updates, counts.first, counts.tile)

@@ -14,7 +14,7 @@ from hwmodels.mapping.mapper.orders import Order
 from hwmodels.mapping.mapper.spatial import Unrolled
 from hwmodels.mapping.records import MappingBatch, Slot, Structure
 
-__all__ = ["Ways", "batches", "inner_labels_of"]
+__all__ = ["Ways", "batch_of", "batches", "inner_labels_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,10 +73,10 @@ def batches(ways: Ways) -> Iterator[tuple[MappingBatch, Ints]]:
     for value in np.unique(which):
         rows = np.flatnonzero(which == value)
         some = [orders[level][int(chosen[level][rows[0]])] for level in range(nest.frame.depth)]
-        yield _batch(nest, some, [[tile[rows] for tile in level] for level in tiles]), rows
+        yield batch_of(nest, some, [[tile[rows] for tile in level] for level in tiles]), rows
 
 
-def _batch(nest: Nest, orders: Sequence[Order], tiles: Sequence[Sequence[Ints]]) -> MappingBatch:
+def batch_of(nest: Nest, orders: Sequence[Order], tiles: Sequence[Sequence[Ints]]) -> MappingBatch:
     """Give mappings of one structure on all levels of the device, also those that keep nothing."""
     frame = nest.frame
     slots: list[Slot] = []
