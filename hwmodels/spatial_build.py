@@ -60,6 +60,7 @@ def _level(level: Level, where: str, clock_hz: float) -> BufferLevel:
     if level.bandwidth is not None and (read is not None or write is not None):
         raise SpecError(f"{where}.bandwidth: shared by reads and writes; leave out read_bandwidth and write_bandwidth")
     _check_unique(where, "mesh", [axis.name for axis in level.mesh])
+    _check_wires(level, where)
     if level.capacity is None and level.partitions:
         raise SpecError(f"{where}.partitions: parts of a capacity that is not given; add capacity")
     stray = [role for role in level.bypass or () if role not in level.keeps]
@@ -131,6 +132,17 @@ def _engine(table: EngineTable, clock_hz: float) -> Engine:
         link_j_per_bit=table.link_energy or 0.0,
         start_s=table.start or 0.0,
     )
+
+
+def _check_wires(level: Level, where: str) -> None:
+    """Refuse mesh axes on which no dim of any operator can be unrolled."""
+    for at, axis in enumerate(level.mesh):
+        for role in ROLES:
+            if role not in axis.distinct and role not in axis.shared:
+                raise SpecError(
+                    f"{where}.mesh.{at}: along {axis.name} {role} can neither differ nor be shared, so no dim can be "
+                    f"unrolled there; name {role} in distinct or in shared"
+                )
 
 
 def _organisation(level: Level, where: str) -> Organisation:

@@ -8,11 +8,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dse.cli.mapping_engines import whole_run
 from dse.cli.mapping_files import file_stem, write_mapping, write_network, write_rows
 from dse.cli.mapping_operators import parse_operator
 from dse.cli.mapping_records import front_rows, network_record
 from dse.cli.mapping_tables import print_front, print_network
 from dse.cli.output import console, progress_bar
+from dse.cli.profiling_machines import plain, print_engines
 from dse.files import reserved_folder
 from workloads.errors import MappingError, nearest
 
@@ -106,15 +108,29 @@ def _to_draw(work: Workload | Program, draw: str) -> Set[str]:
 
 
 def _finish(work: Workload | Program, settings: MapSettings, folder: Path | None, network: MappedNetwork) -> None:
+    from hwmodels.machines.rows import engine_rows, task_rows
+
+    run, why = whole_run(work, network, settings)
+    files = ["operators.csv", "levels.csv", "unmapped.csv", "traffic.png", "mappings/"]
     if folder is not None:
         write_network(folder, network)
+        if run is not None:
+            write_rows(task_rows(run), folder / "tasks.csv")
+            write_rows(engine_rows(run), folder / "engines.csv")
+            files += ["tasks.csv", "engines.csv"]
     if settings.as_json:
         record = network_record(network, work.bindings, settings)
+        record["engines"] = [] if run is None else plain(engine_rows(run))
         print(json.dumps(record, indent=1, allow_nan=False))
         return
     print_network(network, work.bindings, settings)
+    if run is not None:
+        console().print()
+        print_engines(engine_rows(run), "whole network by engine (dse profile: tensors on chip, traffic, energy, area)")
+    elif why:
+        console().print(f"whole network: {why}", soft_wrap=True)
     if folder is not None:
-        _say_written(folder, ["operators.csv", "levels.csv", "unmapped.csv", "traffic.png", "mappings/"])
+        _say_written(folder, files)
 
 
 def _map_front(text: str, settings: MapSettings) -> None:

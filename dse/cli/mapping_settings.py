@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hwmodels import Accelerator
     from hwmodels.mapping import Conventions, Result
     from hwmodels.mapping.mapper.goals import Objective
+    from hwmodels.mapping.mapper.memo import Memo
     from hwmodels.mapping.mapper.search import Factors
     from workloads.operator import Operator
 
@@ -48,13 +49,16 @@ class MapSettings:
     draw: str
     as_json: bool
 
-    def finder(self) -> Callable[[Operator], Result]:
-        """Give the mapper, which remembers what it found in earlier runs."""
+    def memo(self) -> Memo:
+        """Give a memory of searches, with those of earlier runs if these are used."""
         from hwmodels.mapping.mapper.memo import Memo
 
-        memo = Memo(_memory() if self.remember else None)
+        return Memo(_memory() if self.remember else None)
+
+    def finder(self) -> Callable[[Operator], Result]:
+        """Give the mapper, which remembers what it found in earlier runs."""
         return partial(
-            memo.search,
+            self.memo().search,
             accelerator=self.accelerator,
             objective=self.objective,
             factors=self.factors,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hwmodels.machines import MachineRun
     from workloads.workload import Program, Workload
 
-__all__ = ["MachineOptions", "machine_record", "profile_machines", "refuse_for_machines"]
+__all__ = ["MachineOptions", "machine_record", "plain", "print_engines", "profile_machines", "refuse_for_machines"]
 
 OBJECTIVES = ("edp", "energy", "latency")
 
@@ -146,13 +146,22 @@ def machine_record(run: MachineRun, work: Workload | Program) -> dict[str, Any]:
             "area_mm2": sum(row["area_mm2"] for row in area) if area else None,
             "narrowed_from_bits": run.narrowed_from,
         },
-        "engines": engine_rows(run),
-        "components": level_rows(run),
+        "engines": plain(engine_rows(run)),
+        "components": plain(level_rows(run)),
         "on_chip": placement_rows(run),
         "area": area,
         "unpriced": unpriced,
         "tasks": task_rows(run),
     }
+
+
+def plain(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give rows for JSON: null where a table leaves a cell empty.
+
+    Args:
+        rows: Of `hwmodels.machines.rows`.
+    """
+    return [{name: None if value == "" else value for name, value in row.items()} for row in rows]
 
 
 def print_machine(record: dict[str, Any], top: int) -> None:
@@ -165,7 +174,7 @@ def print_machine(record: dict[str, Any], top: int) -> None:
     out = console()
     _print_tasks(record, top)
     out.print()
-    _print_engines(record)
+    print_engines(record["engines"], "time by engine")
     out.print()
     _print_components(record)
     out.print()
@@ -195,16 +204,22 @@ def _print_tasks(record: dict[str, Any], top: int) -> None:
         console().print(f"{len(rows) - len(shown)} shorter tasks are not shown")
 
 
-def _print_engines(record: dict[str, Any]) -> None:
+def print_engines(rows: Sequence[dict[str, Any]], title: str) -> None:
+    """Print which engine works how long for what.
+
+    Args:
+        rows: Of `engine_rows`.
+        title: Of the table.
+    """
     kinds = [kind for kind in ("product", "function", "conversion", "transfer")
-             if any(row[f"{kind}_s"] for row in record["engines"])]  # fmt: skip
+             if any(row[f"{kind}_s"] for row in rows)]  # fmt: skip
     cells = [
         [row["engine"], f"{row['tasks']}", si(row["busy_s"], "s"), f"{row['share']:.1%}",
          *[si(row[f"{kind}_s"], "s") if row[f"{kind}_s"] else "-" for kind in kinds]]
-        for row in record["engines"]
+        for row in rows
     ]  # fmt: skip
     header = ["engine", "tasks", "busy", "of the\nlatency", *[f"{kind}s" for kind in kinds]]
-    print_table(header, cells, title="time by engine")
+    print_table(header, cells, title=title)
 
 
 def _print_components(record: dict[str, Any]) -> None:
@@ -216,8 +231,8 @@ def _print_components(record: dict[str, Any]) -> None:
     print_table(["component", "read", "written", "energy", "share"], cells, title="traffic and energy")
 
 
-def _moved(size: float | str) -> str:
-    return "-" if isinstance(size, str) else si(size, "B")
+def _moved(size: float | None) -> str:
+    return "-" if size is None else si(size, "B")
 
 
 def _notes(record: dict[str, Any]) -> list[str]:

@@ -244,8 +244,8 @@ def test_an_interrupt_before_anything_is_finished_leaves_nothing(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["vit-mnist"], "no device: give --device eyeriss or gemmini or tpu-v1, or a TOML file"),
-        (["vit-mnist", "-d", "h100-sxm"], "of kind gpu; this needs a spatial accelerator: eyeriss, gemmini, tpu-v1"),
+        (["vit-mnist"], "no device: give --device edge-npu or eyeriss or gemmini or"),
+        (["vit-mnist", "-d", "h100-sxm"], "of kind gpu; this needs a spatial accelerator: edge-npu, eyeriss"),
         (["vit-mnist", "-d", "gemini"], "unknown device 'gemini'; nearest: gemmini"),
         (["vit-mnist", "-d", "gemmini", "--objective", "edpp"], "--objective 'edpp': unknown; nearest: edp"),
         (["vit-mnist", "-d", "gemmini", "--factors", "any"], "--factors 'any': unknown; known: imperfect, perfect"),
