@@ -6,12 +6,12 @@ the loop orders of every level, and a weight for every tensor that a level may k
 level and whole weights a point is a mapping, and its costs are those of `evaluate` (`exact` rounds cycles and bursts up
 as it does); in between the formulas are continuous.
 
-Two places need more than the formulas themselves: a loop of one step is no loop, whereas one of two steps or more ends
-the stationary run of a tensor that it indexes; and a tile's elements lie side by side with those of the next row only if
-the row is whole. Both pass from one to the other linearly in the logarithm of a factor between 1 and 2.
+Two places need more than the formulas themselves: a loop of one step is no loop, whereas one of two steps or more
+ends the stationary run of a tensor that it indexes; and a tile's elements lie side by side with those of the next row
+only if the row is whole. Both pass from one to the other linearly in the logarithm of a factor between 1 and 2.
 
-Source: the formulas of `hwmodels.mapping.mapper.linear`; gradients over tile sizes after Hong et al., DOSA: Differentiable
-Model-Based One-Loop Search for DNN Accelerators, MICRO 2023.
+Source: the formulas of `hwmodels.mapping.mapper.linear`; gradients over tile sizes after Hong et al., DOSA:
+Differentiable Model-Based One-Loop Search for DNN Accelerators, MICRO 2023.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ __all__ = ["HALF", "Hardware", "Point", "Relaxation", "relax"]
 
 HALF = math.log(2.0)
 """Logarithm of the least factor that makes steps."""
+ENDLESS = 1e300
+"""Words of a level without a capacity: infinity times the gradient 0 is no number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,15 +131,16 @@ class Relaxation:
     @cached_property
     def may_keep(self) -> NDArray[np.bool_]:
         """Which tensors some choice lets each level keep; (levels, roles)."""
-        return self._kept.any(axis=0)
+        return np.asarray(self.kept_choices.any(axis=0))
 
     @cached_property
     def must_keep(self) -> NDArray[np.bool_]:
         """Which tensors every choice lets each level keep; (levels, roles)."""
-        return self._kept.all(axis=0)
+        return np.asarray(self.kept_choices.all(axis=0))
 
     @cached_property
-    def _kept(self) -> NDArray[np.bool_]:
+    def kept_choices(self) -> NDArray[np.bool_]:
+        """What each choice of kept tensors keeps; (choices, levels, roles)."""
         return np.array([[[role in roles for role in ROLES] for roles in keeps] for keeps in self.maker.keeps])
 
     def temporal(self, level: int) -> int:
@@ -153,8 +156,9 @@ class Relaxation:
         import torch
 
         levels = self.accelerator.levels
-        columns = ([level.read_j for level in levels], [level.write_j for level in levels],
-                   [float(usable_words(level, self.rules)) for level in levels], self.accelerator.static_w)  # fmt: skip
+        usable = [min(float(usable_words(level, self.rules)), ENDLESS) for level in levels]
+        columns = ([level.read_j for level in levels], [level.write_j for level in levels], usable,
+                   self.accelerator.static_w)  # fmt: skip
         return Hardware(*[torch.tensor(column, dtype=torch.float64) for column in columns])
 
     def point(self, factors: NDArray[np.int64], orders: NDArray[np.int64], pattern: NDArray[np.int64]) -> Point:
@@ -171,7 +175,7 @@ class Relaxation:
         return Point(
             torch.log(torch.tensor(factors, dtype=torch.float64)),
             torch.tensor(weights, dtype=torch.float64),
-            torch.tensor(self._kept[pattern], dtype=torch.float64),
+            torch.tensor(self.kept_choices[pattern], dtype=torch.float64),
         )
 
 

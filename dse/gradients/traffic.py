@@ -1,9 +1,9 @@
 """What points move between the levels: the traffic formulas of `mapper.linear` in torch.
 
-A tensor makes its way from a level that keeps it to the next inner one that does, as often as its *multiplier* says: the
-product of the steps of all loops above the inner level that do not index it, but for its stationary run. Which level is
-the next inner one is a choice too: every pair of levels counts with the weight that both keep the tensor and none
-between them does.
+A tensor makes its way from a level that keeps it to the next inner one that does, as often as its *multiplier* says:
+the product of the steps of all loops above the inner level that do not index it, but for its stationary run. Which
+level is the next inner one is a choice too: every pair of levels counts with the weight that both keep the tensor and
+none between them does.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from hwmodels.mapping.records import MappingBatch, Slot, Structure
 from hwmodels.mapping.windows import piece_words
 from hwmodels.spatial import ROLES, Accelerator, Conventions
 
-__all__ = ["LOT", "Lot", "Maker"]
+__all__ = ["LOT", "Lot", "Maker", "factorisations"]
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -92,7 +92,7 @@ class Maker:
         """Draw a lot; give the valid ones, and which draws are too wide and which too large."""
         factors = np.ones((LOT, len(self.dims), len(self.places)), dtype=np.int64)
         for place, dim in enumerate(self.dims):
-            factors[:, place, self.free[place]] = _factorisations(
+            factors[:, place, self.free[place]] = _random_factors(
                 rng, self.problem.sizes[dim], int(self.free[place].sum())
             )
         pattern = rng.integers(len(self.keeps), size=LOT)
@@ -185,13 +185,28 @@ def _cycles(active: Bools, orders: Ints) -> Ints:
     return cycle
 
 
-def _factorisations(rng: np.random.Generator, size: int, parts: int) -> Ints:
+def _random_factors(rng: np.random.Generator, size: int, parts: int) -> Ints:
     """Draw ordered factorisations uniformly; (LOT, parts)."""
     factors = np.ones((LOT, parts), dtype=np.int64)
     for prime, power in prime_powers(size):
         table = _compositions(power, parts)
         factors *= prime ** table[rng.integers(len(table), size=LOT)].astype(np.int64)
     return factors
+
+
+@lru_cache(maxsize=256)
+def factorisations(size: int, parts: int) -> Ints:
+    """List all ordered factorisations of a number; (count, parts).
+
+    Example:
+        >>> factorisations(6, 2).tolist()
+        [[6, 1], [2, 3], [3, 2], [1, 6]]
+    """
+    table = np.ones((1, parts), dtype=np.int64)
+    for prime, power in prime_powers(size):
+        powers = prime ** _compositions(power, parts)[::-1].astype(np.int64)
+        table = (table[:, None] * powers[None]).reshape(-1, parts)
+    return table
 
 
 @lru_cache(maxsize=256)
