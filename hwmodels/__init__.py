@@ -4,6 +4,7 @@ from hwmodels.cost import Cost
 from hwmodels.costing import evaluate, fits, largest_batch
 from hwmodels.operator_costs import OperatorCost, breakdown, breakdown_records
 from hwmodels.records import Citation, MemoryLevel
+from hwmodels.resizing import resized
 from hwmodels.roofline import RooflineDevice
 from hwmodels.schema import DeviceSpec
 from hwmodels.spatial import Accelerator
@@ -36,5 +37,6 @@ __all__ = [
     "project",
     "read_spec",
     "refit",
+    "resized",
     "write_spec",
 ]

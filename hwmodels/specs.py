@@ -23,6 +23,11 @@ D = TypeVar("D", RooflineDevice, Accelerator)
 
 SPATIAL = "spatial"
 
+SpatialName = Literal[
+    "edge-npu", "eyeriss", "gemmini", "gemmini-ibert", "gemmini-os", "nvdla-like", "survey-machine", "tpu-v1"
+]
+"""Names of `accelerators()`."""
+
 
 def names() -> tuple[str, ...]:
     """List the GPUs and CPUs that come with the package, sorted.
@@ -39,13 +44,13 @@ def accelerators() -> tuple[str, ...]:
 
     Example:
         >>> accelerators()
-        ('eyeriss', 'gemmini', 'tpu-v1')
+        ('edge-npu', 'eyeriss', 'gemmini', 'gemmini-ibert', 'gemmini-os', 'nvdla-like', 'survey-machine', 'tpu-v1')
     """
     return tuple(name for name, kind in _kinds().items() if kind == SPATIAL)
 
 
 @overload
-def load(name: Literal["eyeriss", "gemmini", "tpu-v1"], calibrated: bool = True) -> Accelerator: ...  # type: ignore[overload-overlap]  # a name says more than str
+def load(name: SpatialName, calibrated: bool = True) -> Accelerator: ...  # type: ignore[overload-overlap]  # a name says more than str
 
 
 @overload

@@ -107,6 +107,8 @@ def _value(value: Any, unit: str) -> str:
         return _text(format_si(value, unit, digits=9))
     if isinstance(value, list):
         return f"[{', '.join(_value(item, '') for item in value)}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return _text(value) if isinstance(value, str) else repr(value)
 
 

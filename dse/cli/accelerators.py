@@ -10,6 +10,7 @@ from dse.numbers import si
 
 if TYPE_CHECKING:
     from hwmodels import Accelerator
+    from hwmodels.engines import Engine
     from hwmodels.spatial import BufferLevel
 
 __all__ = ["list_accelerators", "show_accelerator"]
@@ -55,7 +56,24 @@ def show_accelerator(device: Accelerator) -> None:
             text = f"tells apart {apart}; multicasts or reduces {shared}{passes}"
             out.print(f"below {level.name}, axis {axis.name} of {axis.size}: {text}", soft_wrap=True)
     out.print()
+    if device.absorbs:
+        out.print(f"the array takes along: {', '.join(device.absorbs)}", soft_wrap=True)
+    for engine in device.engines:
+        out.print(_engine_text(engine), soft_wrap=True)
+    if device.absorbs or device.engines:
+        out.print()
     print_citations(device.sources)
+
+
+def _engine_text(engine: Engine) -> str:
+    """Write an engine in one line: what it is, and the cycles of a lane for an element of each function."""
+    lanes = f"{engine.lanes} lanes" if engine.lanes > 1 else "one lane"
+    place = f"{lanes} at {si(engine.clock_hz, 'Hz')}, at {engine.level}"
+    if engine.link_bytes_per_s is not None:
+        place += f" over a link of {si(engine.link_bytes_per_s, 'B/s')}"
+    converts = ", converts to fp32 and back" if engine.converts else ""
+    cycles = ", ".join(f"{name} {count:g}" for name, count in engine.cycles.items())
+    return f"{engine.name} ({engine.kind}): {place}{converts}; cycles of a lane per element: {cycles}"
 
 
 def _peak(device: Accelerator) -> float:

@@ -28,7 +28,7 @@ def map_command(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option("--device", "-d", help="An accelerator: eyeriss, gemmini, tpu-v1, or a TOML file."),
+        typer.Option("--device", "-d", help="An accelerator, one of those of `dse devices`, or a TOML file."),
     ] = None,
     objective: Annotated[
         str, typer.Option("--objective", help="Of each operator: edp, energy, latency; pareto for one operator.")

@@ -21,11 +21,13 @@ GEMMINI = spec_text("gemmini")
 
 
 def test_the_accelerators_load_with_a_source_for_every_group_of_numbers() -> None:
-    assert hwmodels.accelerators() == ("eyeriss", "gemmini", "tpu-v1")
+    known = {"edge-npu", "eyeriss", "gemmini", "gemmini-ibert", "gemmini-os", "nvdla-like", "survey-machine", "tpu-v1"}
+    assert hwmodels.accelerators() == tuple(sorted(known))
     for name in hwmodels.accelerators():
         device = hwmodels.load(name, kind=hwmodels.Accelerator)
         assert (device.name, device.kind, device.conventions) == (name, "spatial", SILICON)
-        assert len(device.sources) == 2 + 2 * len(device.levels) + len(device.organisations)
+        groups = 2 + 2 * len(device.levels) + len(device.organisations) + len(device.engines)
+        assert len(device.sources) == groups
         assert all(citation.source for citation in device.sources.values())
         assert name not in hwmodels.names()
 
@@ -68,10 +70,13 @@ def test_quantities_become_words_cycles_and_joules() -> None:
 
 
 def test_no_tensor_goes_past_a_level_of_the_shipped_devices() -> None:
-    """What a level can keep goes through it: its wires lead nowhere else. Eyeriss' weights pass the GLB: not kept."""
+    """What a level can keep goes through it: its wires lead nowhere else. Eyeriss' weights pass the GLB: not kept.
+
+    The SRAM of the edge NPU stands beside a second port, which weights may take.
+    """
     for name in hwmodels.accelerators():
-        device = hwmodels.load(name, kind=hwmodels.Accelerator)
-        assert [level.bypass for level in device.levels] == [None, *[()] * (len(device.levels) - 1)]
+        for level in hwmodels.load(name, kind=hwmodels.Accelerator).levels[1:]:
+            assert level.bypass == (("W",) if (name, level.name) == ("edge-npu", "SRAM") else ())
     assert "W" not in hwmodels.load("eyeriss").levels[1].keeps
 
 
@@ -112,7 +117,7 @@ def test_a_file_loads_by_its_path_and_other_spellings_of_a_name_are_found(tmp_pa
 
 
 def test_the_other_kind_of_device_is_refused_where_one_is_asked_for() -> None:
-    with pytest.raises(SpecError, match="'t4' is of kind gpu; this needs a spatial accelerator: eyeriss, gemmini, tpu"):
+    with pytest.raises(SpecError, match="'t4' is of kind gpu; this needs a spatial accelerator: edge-npu, eyeriss, gem"):
         hwmodels.load("t4", kind=hwmodels.Accelerator)
     with pytest.raises(SpecError, match="'gemmini' is of kind spatial; this needs a GPU or CPU: a100"):
         hwmodels.load("gemmini", kind=hwmodels.RooflineDevice)

@@ -74,7 +74,8 @@ class Frame:
     @cached_property
     def accelerator(self) -> Accelerator:
         """The device without the levels that keep nothing."""
-        return replace(self.device, levels=tuple(self.device.levels[group[0]] for group in self.merged))
+        levels = tuple(self.device.levels[group[0]] for group in self.merged)
+        return replace(self.device, levels=levels, engines=())  # an engine's level may be one that is left out
 
     def reduced(self, choices: SpatialChoices) -> SpatialChoices:
         """Give spatial vectors by level of this frame."""
