@@ -12,7 +12,7 @@ by level; the words of these tiles are then not part of the overlapped ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +81,7 @@ class Loads:
         compute: Steps over MACs per cycle; (n,).
         overlapped: Of all levels, but for the first tiles.
         stages: Before the first step and after the last, one after the other.
-        moves: Tiles in and out of each level but the outermost, innermost first, and whether they stop the work inside.
+        moves: Where any stop the work inside: tiles in and out of each level, innermost first, and whether these do.
         fill: Cycles in which the array fills and drains; (n,).
     """
 
@@ -138,12 +138,16 @@ def loads_of(
         first_out, first_in, stages = _ends(structure, counts, words)
         fill = _array_cycles(counts)
         out, into = np.maximum(out - first_out, 0.0), np.maximum(into - first_in, 0.0)
-    moves = []
-    for child in range(len(accelerator.levels) - 1, 0, -1):
-        serial = rules.device_buffering and accelerator.levels[child].buffering == "serial"
-        moves.append((_moves(_parents(structure, child, words.outlet), child, out, into), serial))
+    serial = [rules.device_buffering and level.buffering == "serial" for level in accelerator.levels]
+    moves = [
+        (_moves(_parents(structure, child, words.outlet), child, out, into), serial[child])
+        for child in range(len(accelerator.levels) - 1, 0, -1)
+        if any(serial)  # else no move takes longer than the whole of its port
+    ]
+    total_out, total_in = out.sum(axis=2), into.sum(axis=2)
     every = range(len(accelerator.levels))
-    return Loads(compute, _moved(out, into, every, every), tuple(stages), tuple(moves), fill)
+    overlapped = {at: total_out[:, at] for at in every}, {at: total_in[:, at] for at in every}
+    return Loads(compute, overlapped, tuple(stages), tuple(moves), fill)
 
 
 def cycles_of(loads: Loads, bandwidths: Sequence[Bandwidth]) -> Floats:
@@ -154,10 +158,9 @@ def cycles_of(loads: Loads, bandwidths: Sequence[Bandwidth]) -> Floats:
         bandwidths: By level.
     """
     inside: Floats = loads.compute
-    if any(serial for _, serial in loads.moves):  # else no move takes longer than the whole of its port
-        for moved, serial in loads.moves:
-            load = _slowest(bandwidths, moved)
-            inside = inside + load if serial else np.maximum(inside, load)
+    for moved, serial in loads.moves:
+        load = _slowest(bandwidths, moved)
+        inside = inside + load if serial else np.maximum(inside, load)
     whole = np.maximum(inside, np.maximum(loads.compute, _slowest(bandwidths, loads.overlapped)))
     for stage in loads.stages:
         whole = whole + _slowest(bandwidths, stage)
@@ -195,22 +198,19 @@ def _parents(structure: Structure, child: int, outlet: int) -> dict[int, int]:
     }
 
 
-def _moved(out: Floats, into: Floats, leaving: Iterable[int], entering: Iterable[int]) -> Moved:
-    """Add up the tensors at the levels that move something; tables are (n, levels, roles)."""
-    total_out, total_in = out.sum(axis=2), into.sum(axis=2)
-    return {place: total_out[:, place] for place in leaving}, {place: total_in[:, place] for place in entering}
-
-
 def _moves(parents: dict[int, int], child: int, out: Floats, into: Floats) -> Moved:
-    """Give what moves tiles in and out of one level."""
-    moved_out, moved_in = np.zeros_like(out), np.zeros_like(into)
+    """Give what moves tiles in and out of one level; tables are (n, levels, roles)."""
+    moved_out: dict[int, Floats] = {}
+    moved_in: dict[int, Floats] = {}
     for column, parent in parents.items():
-        moved_out[:, parent, column] = out[:, parent, column]
-        if column == _O:
-            moved_in[:, parent, column] = into[:, parent, column]
-        else:
-            moved_in[:, child, column] = into[:, child, column]
-    return _moved(moved_out, moved_in, set(parents.values()), {child, *parents.values()})
+        _add(moved_out, parent, out[:, parent, column])
+        end = parent if column == _O else child
+        _add(moved_in, end, into[:, end, column])
+    return moved_out, moved_in
+
+
+def _add(moved: dict[int, Floats], level: int, words: Floats) -> None:
+    moved[level] = moved[level] + words if level in moved else words
 
 
 def _slowest(bandwidths: Sequence[Bandwidth], moved: Moved) -> Floats:
@@ -228,17 +228,23 @@ def _ends(structure: Structure, counts: Counts, words: Words) -> tuple[Floats, F
     first_out, first_in = np.zeros_like(words.reads), np.zeros_like(words.reads)
     stages: list[Moved] = []
     for parent in range(len(structure.levels)):
-        out, into, back = (np.zeros(first_out.shape) for _ in range(3))
+        out: dict[int, Floats] = {}
+        into: dict[int, Floats] = {}
+        back: dict[int, Floats] = {}
         for child in range(parent + 1, len(structure.levels)):
             for column, owner in _parents(structure, child, words.outlet).items():
                 if owner != parent:
                     continue
                 first = words.first[:, parent, column] / counts.instances[:, parent]
-                (back if column == _O else out)[:, parent, column] = first
-                into[:, child, column] = 0.0 if column == _O else words.tile[:, child, column]
-        inner = range(parent + 1, len(structure.levels))
-        stages += [_moved(out, into, (parent,), inner), _moved(out, back, (), (parent,))]
-        first_out, first_in = first_out + out, first_in + into + back
+                if column == _O:
+                    _add(back, parent, first)
+                    first_in[:, parent, column] += first
+                    continue
+                _add(out, parent, first)
+                _add(into, child, words.tile[:, child, column])
+                first_out[:, parent, column] += first
+                first_in[:, child, column] += words.tile[:, child, column]
+        stages += [(out, into), ({}, back)]
     return first_out, first_in, stages
 
 
