@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from hwmodels.machines.costing import Coster, Find
 from hwmodels.machines.lowering import lower
 from hwmodels.machines.placing import costs_of, place
@@ -14,6 +16,8 @@ from hwmodels.machines.tasks import Task
 from hwmodels.mapping.mapper.goals import Objective
 from hwmodels.mapping.mapper.memo import Memo
 from hwmodels.mapping.mapper.results import Result
+from hwmodels.mapping.mapper.spatial import spatial_choices
+from hwmodels.mapping.problem import problem_on
 from hwmodels.spatial import Accelerator
 from workloads.errors import MappingError
 from workloads.operator import Operator
@@ -22,7 +26,7 @@ from workloads.workload import Program, Workload
 __all__ = ["IDLE", "finder", "run"]
 
 IDLE = 1.15
-"""Steps over those of a full array from which on mappings with edge tiles are looked for besides."""
+"""Steps over the fewest that edge tiles could take from which on mappings with edge tiles are looked for besides."""
 
 
 def finder(objective: Objective = "edp", memo: Memo | None = None) -> Find:
@@ -36,13 +40,22 @@ def finder(objective: Objective = "edp", memo: Memo | None = None) -> Find:
 
     def find(product: Operator, accelerator: Accelerator, homes: Mapping[str, str]) -> Result:
         found = known.search(product, accelerator, objective, resident=homes)
-        full = found.cost.macs / (accelerator.mac_instances * accelerator.macs_per_cycle)
-        if float(found.cost.compute_cycles[0]) <= IDLE * full:
+        compute, cycles = float(found.cost.compute_cycles[0]), float(found.cost.cycles[0])
+        if cycles > IDLE * compute or compute <= IDLE * _fewest_steps(product, accelerator):
             return found
         edges = known.search(product, accelerator, objective, factors="imperfect", budget=2000, resident=homes)
         return edges if edges.value < found.value else found
 
     return find
+
+
+def _fewest_steps(product: Operator, accelerator: Accelerator) -> float:
+    """Give the fewest cycles of computing that any unrolling allows, edge tiles included."""
+    rules = accelerator.conventions
+    problem = problem_on(product, accelerator, rules)
+    factors = spatial_choices(problem, accelerator, rules, False, perfect=False).factors.prod(axis=1)
+    steps = np.ceil(np.array(list(problem.sizes.values())) / factors).prod(axis=1)
+    return float(steps.min()) / accelerator.macs_per_cycle
 
 
 def run(
