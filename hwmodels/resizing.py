@@ -6,7 +6,7 @@ Energies stay those of the file: `hwmodels.energy.priced` gives those of the new
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hwmodels.records import Citation
@@ -52,10 +52,10 @@ def resized(
         clock_hz: Of the array and of the vector units that run at its clock; on-chip bandwidths move with it, that of
             the outermost level and hosts do not. A clock that pays with its supply is `price(clock_scale=...)`.
         dataflow: Of an array whose PEs hold one word: a key of `DATAFLOWS`.
-        scale_ports: A buffer that feeds the array, or takes its sums, gets ports and rows as many times as wide as the
-            array grows where it feeds it: along each axis that a role's words differ on and are not multicast; along
-            the first of them for what stays in the PEs, which is shifted in a row at a time. Of several roles, the one
-            that grows most. Buses (one bandwidth for reads and writes) and engines stay.
+        scale_ports: A buffer that feeds the array, or takes its sums, gets ports and rows as many times as wide as what
+            the array takes from it at once: for each role the instances along the axes that its words differ on and
+            are not multicast over; along the first of them for what stays in the PEs, which is shifted in a row at a
+            time; of several roles the widest. Buses (one bandwidth for reads and writes) and engines stay.
 
     Raises:
         SpecError: Sizes below 1, a capacity of no whole number of words, an axis that is not there, a dataflow that
@@ -188,47 +188,39 @@ def _clocked(accelerator: Accelerator, clock_hz: float) -> Accelerator:
 
 
 def _with_mesh(accelerator: Accelerator, sizes: Mapping[str, int], scale_ports: bool) -> Accelerator:
-    ratios = {axis.name: sizes[axis.name] / axis.size
-              for level in accelerator.levels for axis in level.mesh if axis.name in sizes}  # fmt: skip
-
     def sized(axis: MeshAxis) -> MeshAxis:
         return replace(axis, size=sizes[axis.name]) if axis.name in sizes else axis
 
-    factors = _port_factors(accelerator, ratios) if scale_ports else {}
-    levels, built = [], dict(accelerator.organisations)
-    for level in accelerator.levels:
-        new = replace(level, mesh=tuple(map(sized, level.mesh)))
-        if level.name in factors:
-            factor, takes_sums = factors[level.name]
-            new = _widened(new, factor, writes=takes_sums)
-            if level.name in built:
-                built[level.name] = _wider_rows(built[level.name], factor, level.word_bits)
-        levels.append(new)
-    return replace(accelerator, levels=tuple(levels), organisations=built)
+    grown = tuple(replace(level, mesh=tuple(map(sized, level.mesh))) for level in accelerator.levels)
+    turned = replace(accelerator, levels=grown)
+    if not scale_ports:
+        return turned
+    built = dict(accelerator.organisations)
+    levels = []
+    for level, old, new in zip(grown, _widths(accelerator), _widths(turned), strict=True):
+        wider = 1.0 if level.shared_port else max(new.values(), default=1) / max(old.values(), default=1)
+        levels.append(_widened(level, wider, writes="O" in new))
+        if level.name in built and wider != 1:
+            built[level.name] = _wider_rows(built[level.name], wider, level.word_bits)
+    return replace(turned, levels=tuple(levels), organisations=built)
 
 
-def _port_factors(accelerator: Accelerator, ratios: Mapping[str, float]) -> dict[str, tuple[float, bool]]:
-    """Say of each buffer at the array how many times as wide its ports become, and whether it takes sums."""
-    found: dict[str, tuple[float, bool]] = {}
-    for role, feeder, grown in _fed(accelerator, ratios):
-        if feeder.shared_port:
-            continue
-        factor, takes_sums = found.get(feeder.name, (0.0, False))
-        found[feeder.name] = (max(factor, grown), takes_sums or role == "O")
-    return found
+def _widths(accelerator: Accelerator) -> list[dict[Role, int]]:
+    """Give the words of each role that the array takes, or gives, at once, at the buffer where it enters or leaves it.
 
-
-def _fed(accelerator: Accelerator, ratios: Mapping[str, float]) -> Iterator[tuple[Role, BufferLevel, float]]:
-    """Give for each role the buffer that it enters or leaves the array at, and how many times as wide its way grows."""
+    By level. Words that are multicast on a bus count once; what stays in the PEs is shifted in along the first axis.
+    """
+    found: list[dict[Role, int]] = [{} for _ in accelerator.levels]
     meshes = [place for place, level in enumerate(accelerator.levels) if level.mesh]
     if not meshes:
-        return
+        return found
     axes = [axis for level in accelerator.levels for axis in level.mesh]
     for role in ROLES:
-        feeder = [level for level in accelerator.levels[: meshes[0] + 1] if role in level.keeps][-1]
+        feeder = max(place for place in range(meshes[0] + 1) if role in accelerator.levels[place].keeps)
         stays = any(role in level.keeps for level in accelerator.levels[meshes[-1] + 1 :])
-        apart = [axis.name for axis in axes if role in axis.distinct and role not in axis.shared]
-        yield role, feeder, math.prod(ratios.get(name, 1.0) for name in (apart[:1] if stays else apart))
+        apart = [axis.size for axis in axes if role in axis.distinct and role not in axis.shared]
+        found[feeder][role] = math.prod(apart[:1] if stays else apart)
+    return found
 
 
 def _wider_rows(known: Organisation, factor: float, word_bits: int) -> Organisation:
