@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,38 @@ def test_a_file_says_how_its_memories_are_built(tmp_path: Path) -> None:
             hwmodels.load(path, kind=hwmodels.Accelerator)
 
 
+def test_the_example_of_engines_in_the_readme_loads(tmp_path: Path) -> None:
+    readme = (resources.files("hwmodels") / "specs" / "README.md").read_text(encoding="utf-8")
+    example = readme.split("```toml\n")[1].split("```")[0]
+    path = tmp_path / "mine.toml"
+    path.write_text(GEMMINI[: GEMMINI.index("[[engine]]")] + example)
+    unit, host = hwmodels.load(path, kind=hwmodels.Accelerator).engines
+    assert (unit.lanes, unit.clock_hz, unit.passes, unit.converts) == (16, 1e9, {"softmax": 3}, False)
+    assert (host.kind, host.level, host.converts) == ("host", "DRAM", True)
+    assert host.cycle_j == pytest.approx(34e-12)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('level = "DRAM"', 'level = "DRM"', "field engine.0.level: no level 'DRM'; nearest: DRAM"),
+        ("softmax = 63", "sofmax = 63", "field engine.0: engine Host: no function 'sofmax'; give some of add"),
+        ("softmax = 63", "softmax = 0", "field engine.0.cycles.softmax: is 0.0, give more than 0"),
+        ('kind = "host"', 'kind = "cpu"', "field engine.0.kind: Input should be 'vector' or 'host'"),
+        ('per_cycle = "34 pJ"', 'per_cycle = "34 pW"', "field engine.0.per_cycle"),
+        ('"batchnorm", "relu"', '"batchnorms"', "field array.absorbs.2: Input should be 'bias', 'scale', 'batchnorm'"),
+        ("takes_outputs = true", 'takes_outputs = "yes please"', "field level.1.takes_outputs"),
+    ],
+)
+def test_a_fault_in_an_engine_names_the_field_and_the_mend(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in GEMMINI
+    path = tmp_path / "mine.toml"
+    path.write_text(GEMMINI.replace(old, new, 1))
+    with pytest.raises(SpecError) as caught:
+        hwmodels.load(path)
+    assert message in str(caught.value)
+
+
 def test_a_file_loads_by_its_path_and_other_spellings_of_a_name_are_found(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(GEMMINI.replace('name = "gemmini"', 'name = "mine"'))
@@ -117,7 +150,7 @@ def test_a_file_loads_by_its_path_and_other_spellings_of_a_name_are_found(tmp_pa
 
 
 def test_the_other_kind_of_device_is_refused_where_one_is_asked_for() -> None:
-    with pytest.raises(SpecError, match="'t4' is of kind gpu; this needs a spatial accelerator: edge-npu, eyeriss, gem"):
+    with pytest.raises(SpecError, match="'t4' is of kind gpu; this needs a spatial accelerator: edge-npu, eyeriss"):
         hwmodels.load("t4", kind=hwmodels.Accelerator)
     with pytest.raises(SpecError, match="'gemmini' is of kind spatial; this needs a GPU or CPU: a100"):
         hwmodels.load("gemmini", kind=hwmodels.RooflineDevice)
