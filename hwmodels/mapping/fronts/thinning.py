@@ -83,23 +83,24 @@ def _power(values: Floats, rounding: np.ufunc) -> Floats:
     return np.where(usual, 2.0 ** rounding(np.log2(np.where(usual, values, 1.0))), values)
 
 
-def judged(make: Make, table: Floats, box: Box) -> Floats:
+def judged(make: Make, table: Floats, box: Box, merged: bool = True) -> Floats:
     """Give the columns by which rows are compared; (n, columns).
 
     Args:
         make: Of the devices.
         table: Rows for bounds (`costs.totals`), all of the same steps and array.
         box: Of the devices.
+        merged: Add up reads and writes that share a port: exact but for rounding.
     """
     layout = make.layout
     stages = layout.columns("need", "share", "lead out", "lead into", "last", "moved out", "moved into")
     columns = [table[:, place] for place in (*stages, layout.place["compute",], layout.place["fill",])]
-    columns += _ports(make, table, box) + _energies(make, table, box)
+    columns += _ports(make, table, box, merged) + _energies(make, table, box)
     varying = [column for column in columns if column.size and column.min() < column.max()]
     return np.stack(varying, axis=1) if varying else np.zeros((len(table), 1))
 
 
-def _ports(make: Make, table: Floats, box: Box) -> list[Floats]:
+def _ports(make: Make, table: Floats, box: Box, merged: bool) -> list[Floats]:
     """Give the words of each port, as far as they can be what takes longest."""
     layout, columns = make.layout, []
     floor = np.floor(table[:, layout.place["compute",]].min(initial=np.inf))
@@ -107,7 +108,7 @@ def _ports(make: Make, table: Floats, box: Box) -> list[Floats]:
         rates = box.least_rate[[at, at + layout.levels]]
         parts = [table[:, layout.place[name, at]] for name in ("out", "into")]
         shared = make.rules.shared_ports and level.shared_port
-        if shared and box.even_rate[at]:
+        if shared and merged and box.even_rate[at]:
             parts, rates = [parts[0] + parts[1]], rates[:1]
         columns += [
             part if shared and len(parts) > 1 else np.maximum(part, floor * rate)
