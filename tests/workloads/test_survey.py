@@ -28,8 +28,10 @@ FIXTURES = TESTS / "fixtures"
 REFERENCE = TESTS / "golden" / "reference" / "survey"
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
-# Tables of the folder that hold inputs rather than results.
+# Tables of the folder that hold inputs rather than results, and results that only a model of an accelerator reaches
+# (reports/case_study.md, fusion.md, mapspace.md).
 INPUTS = {"analytical_model_parameters"}
+MODELLED = {"fusion_study", "gemmini_buffer_utilization", "mapspace_edp"}
 
 
 def printed(name: str) -> list[dict[str, str]]:
@@ -56,7 +58,7 @@ def cells(resnet50: Workload) -> tuple[survey.Cell, ...]:
 
 
 def test_every_reference_table_is_compared() -> None:
-    assert set(all_printed()) == set(TABLES) | INPUTS
+    assert set(all_printed()) == set(TABLES) | INPUTS | MODELLED
 
 
 def test_every_number_of_every_table_is_a_cell(cells: tuple[survey.Cell, ...]) -> None:
