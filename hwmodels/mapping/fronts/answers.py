@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels.mapping.fronts.chains import Chains
-from hwmodels.mapping.fronts.costs import costs, least_costs, totals
+from hwmodels.mapping.fronts.costs import costs, least_costs, pair_costs, totals
 from hwmodels.mapping.fronts.knobs import Devices
 from hwmodels.mapping.fronts.rows import Make
 from hwmodels.mapping.fronts.thinning import Box, judged, thinned
@@ -17,7 +17,7 @@ from hwmodels.mapping.mapper.factors import Ints
 from hwmodels.mapping.mapper.goals import ROUNDING, Goal
 from hwmodels.mapping.timing import Floats
 
-__all__ = ["Best", "Opened"]
+__all__ = ["Best", "Opened", "blocks"]
 
 BLOCK = 1 << 17
 """Costs that are computed together: a few arrays of 1 MiB stay in the cache."""
@@ -31,14 +31,14 @@ class Best:
         goal: What is minimized; ties of energy go to fewer cycles, of cycles to less energy.
         energy: [J]; inf: none yet; (n_devices,).
         cycles: Likewise.
-        vector: Spatial vector of the mapping; -1: none; (n_devices,).
+        part: Number of the mappings that it is one of; -1: none; (n_devices,).
         row: Its place there; (n_devices,).
     """
 
     goal: Goal
     energy: Floats
     cycles: Floats
-    vector: Ints
+    part: Ints
     row: Ints
 
     @classmethod
@@ -59,28 +59,31 @@ class Best:
         tie = (mine <= best * (1.0 + ROUNDING)) & (other < second * (1.0 - ROUNDING))
         return np.asarray(np.isfinite(energy) & ((mine < best * (1.0 - ROUNDING)) | tie))
 
-    def offer(self, energy: Floats, cycles: Floats, rows: Ints, vector: int, names: Ints) -> None:
+    def offer(self, energy: Floats, cycles: Floats, rows: Ints, part: int, names: Ints) -> None:
         """Keep what improves on what some devices have.
 
         Args:
             energy: Costs; (n_devices, n).
             cycles: Likewise.
             rows: Which devices.
-            vector: Spatial vector of all the mappings.
+            part: Number of the mappings.
             names: Their places; (n,).
         """
-        first, second = (cycles, energy) if self.goal.objective == "latency" else (self._value(energy, cycles), cycles)
-        least = first.min(axis=1, keepdims=True)
-        choice = np.where(first <= least * (1.0 + ROUNDING), second, np.inf).argmin(axis=1)
+        if not len(names):
+            return
+        value, other = self.goal.value(energy, cycles), energy if self.goal.objective == "latency" else cycles
+        value = np.where(np.isfinite(energy), value, np.inf)
+        least = value.min(axis=1, keepdims=True)
+        choice = np.where(value <= least * (1.0 + ROUNDING), other, np.inf).argmin(axis=1)
         at = np.arange(len(rows))
-        mine, theirs = energy[at, choice], cycles[at, choice]
-        better = self.useful(mine[:, None], theirs[:, None], rows)[:, 0]
-        gone = rows[better]
-        self.energy[gone], self.cycles[gone] = mine[better], theirs[better]
-        self.vector[gone], self.row[gone] = vector, names[choice[better]]
+        self.offer_pairs(energy[at, choice], cycles[at, choice], rows, part, names[choice])
 
-    def _value(self, energy: Floats, cycles: Floats) -> Floats:
-        return energy if self.goal.objective == "energy" else energy * cycles
+    def offer_pairs(self, energy: Floats, cycles: Floats, rows: Ints, part: int, names: Ints) -> None:
+        """Keep what improves on what some devices have: one mapping for each; (n_devices,) all."""
+        better = self.useful(energy[:, None], cycles[:, None], rows)[:, 0]
+        gone = rows[better]
+        self.energy[gone], self.cycles[gone] = energy[better], cycles[better]
+        self.part[gone], self.row[gone] = part, names[better]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,29 +93,35 @@ class Opened:
     A bound of each row stands for those of the rows that it covers: these are looked at where it is not enough.
 
     Attributes:
-        chains: The mappings.
         kept: Rows of the front; (n,).
         cover: Of every row, the place in `kept` of one that covers it.
+        bounds: Those of the front (`costs.totals`); (n, columns).
         box: Of the devices.
     """
 
-    chains: Chains
     kept: Ints
     cover: Ints
+    bounds: Floats
     box: Box
 
     @classmethod
-    def of(cls, make: Make, chains: Chains, box: Box) -> Opened:
-        """Find the front, and leave out what a row of the front costs no more than, whatever the device."""
+    def of(cls, make: Make, chains: Chains, box: Box) -> tuple[Opened, Chains]:
+        """Find the front, and leave out what a row of the front costs no more than, whatever the device.
+
+        Returns:
+            The front, and the mappings that are left.
+        """
         bounds = totals(make.layout, chains.table)
         kept, cover = thinned(judged(make, bounds, box))
         exact = judged(make, chains.table, box, merged=False)
         worse = np.asarray((exact[kept[cover]] <= exact).all(axis=1))
         worse[kept] = False
         left = np.flatnonzero(~worse)
-        return cls(chains.take(left), np.searchsorted(left, kept), cover[left], box)
+        mine = chains.take(left)
+        kept = np.searchsorted(left, kept)
+        return cls(kept, cover[left], totals(make.layout, mine.table[kept]), box), mine
 
-    def look(self, make: Make, devices: Devices, rows: Ints, best: Best, vector: int) -> None:
+    def look(self, make: Make, devices: Devices, rows: Ints, best: Best, part: int, chains: Chains) -> None:
         """Give some devices the best of these mappings, if it is better than what they have.
 
         Args:
@@ -120,28 +129,34 @@ class Opened:
             devices: All of them.
             rows: Which.
             best: What they have.
-            vector: Number of the spatial vector.
+            part: Number of the mappings.
+            chains: The mappings.
         """
         if not len(self.kept):
             return
-        front = self.chains.table[self.kept]
-        bounds = totals(make.layout, front)
-        open_ones: list[tuple[Ints, Ints]] = []
-        for some in _blocks(rows, len(front)):
-            mine = devices.take(some)
-            best.offer(*costs(make, front, mine), some, vector, self.kept)
-            at, which = np.nonzero(best.useful(*least_costs(make, bounds, mine), some))
-            open_ones.append((some[at], which))
-        device, covering = (np.concatenate([part[side] for part in open_ones]) for side in (0, 1))
+        pairs: list[tuple[Ints, Ints]] = []
+        for some in blocks(rows, len(self.kept)):
+            energy, cycles = least_costs(make, self.bounds, devices.take(some))
+            first = self.kept[best.goal.value(energy, cycles).argmin(axis=1)]
+            best.offer_pairs(*pair_costs(make, chains.table[first], devices.take(some)), some, part, first)
+            at, which = np.nonzero(best.useful(energy, cycles, some))
+            pairs.append((some[at], which))
+        device, covering = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
         order = np.argsort(self.cover, kind="stable")
         ends = np.searchsorted(self.cover[order], np.arange(len(self.kept) + 1))
         for which in np.unique(covering):
             names = order[ends[which] : ends[which + 1]]
-            for some in _blocks(device[covering == which], len(names)):
-                best.offer(*costs(make, self.chains.table[names], devices.take(some)), some, vector, names)
+            for some in blocks(device[covering == which], len(names)):
+                best.offer(*costs(make, chains.table[names], devices.take(some)), some, part, names)
 
 
-def _blocks(rows: Ints, width: int) -> Iterator[Ints]:
+def blocks(rows: Ints, width: int) -> Iterator[Ints]:
+    """Give devices some at a time.
+
+    Args:
+        rows: Which.
+        width: Rows that each of them is compared with.
+    """
     size = max(BLOCK // max(width, 1), 1)
     for start in range(0, len(rows), size):
         yield rows[start : start + size]

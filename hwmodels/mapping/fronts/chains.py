@@ -67,18 +67,21 @@ class Chains:
         return Chains(self.table[rows], tuple(batches), batch, row)
 
 
-def chains_of(make: Make, nest: Nest) -> Chains:
+def chains_of(make: Make, nest: Nest, tiles: Ints | None = None) -> Chains:
     """Give the mappings of a spatial vector, level by level from the inside.
 
     Args:
         make: Of the devices; its accelerator has the largest capacities that are asked for.
         nest: Spatial vector of an operator without windows.
+        tiles: Which tiles of level 1; None: all.
     """
     labels: Labels | None = None
     apart: Ints = np.zeros(0, dtype=np.int64)
     for level in range(nest.frame.depth - 1, -1, -1):
-        tiles = nest.tiles(level) if level else _whole(nest)
-        labels, apart = _labels_above(nest, level, tiles, labels, apart)
+        here = nest.tiles(level) if level else _whole(nest)
+        if level == 1 and tiles is not None:
+            here = here.take(tiles)
+        labels, apart = _labels_above(nest, level, here, labels, apart)
     assert labels is not None
     batches: list[MappingBatch] = []
     tables, which, place = [], [], []

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hwmodels.mapping.fronts.answers import Best, Opened
-from hwmodels.mapping.fronts.chains import chains_of
-from hwmodels.mapping.fronts.costs import least_costs
+from hwmodels.mapping.fronts.answers import Best, Opened, blocks
+from hwmodels.mapping.fronts.chains import Chains, chains_of
+from hwmodels.mapping.fronts.costs import costs, least_costs
 from hwmodels.mapping.fronts.knobs import Devices, same_make
 from hwmodels.mapping.fronts.rows import Make
 from hwmodels.mapping.fronts.thinning import Box
-from hwmodels.mapping.fronts.vectors import Steps, Vectors, vectors_of
+from hwmodels.mapping.fronts.vectors import Vectors, vectors_of
 from hwmodels.mapping.mapper.factors import Ints
 from hwmodels.mapping.mapper.goals import Goal, Objective
 from hwmodels.mapping.mapper.results import trimmed
@@ -32,6 +32,9 @@ from hwmodels.spatial import Accelerator
 from workloads.errors import MappingError
 
 __all__ = ["Answer", "Front"]
+
+FEW = 512
+"""Devices for which a spatial vector is not solved as a whole."""
 
 MOST_BOUNDS = 1 << 20
 """Bounds of spatial vectors that are computed together."""
@@ -44,13 +47,13 @@ class Answer:
     Attributes:
         energy_j: [J]; inf: nothing fits; (n_devices,).
         cycles: Likewise.
-        vector: Number of the spatial vector; -1: nothing fits; (n_devices,).
-        row: Place of the mapping there; (n_devices,).
+        part: Number of the mappings that it is one of; -1: nothing fits; (n_devices,).
+        row: Its place there; (n_devices,).
     """
 
     energy_j: Floats
     cycles: Floats
-    vector: Ints
+    part: Ints
     row: Ints
 
 
@@ -61,16 +64,18 @@ class Front:
     Attributes:
         make: Of the devices; its accelerator has the largest capacities that may be asked for.
         vectors: All spatial vectors.
-        opened: Those that are solved.
+        parts: Mappings, as they were found.
+        opened: Spatial vectors that are solved, and the places of their mappings among the parts.
         box: Of the devices that these are solved for.
-        bounded: Closer bounds of spatial vectors, by room.
+        tops: Closer bounds of spatial vectors, by room.
     """
 
     make: Make
     vectors: Vectors
-    opened: dict[int, Opened] = field(default_factory=dict)
+    parts: list[Chains] = field(default_factory=list)
+    opened: dict[int, tuple[Opened, int]] = field(default_factory=dict)
     box: Box | None = None
-    bounded: dict[tuple[int, tuple[float, ...]], Steps | None] = field(default_factory=dict)
+    tops: dict[tuple[int, tuple[float, ...]], Floats] = field(default_factory=dict)
 
     @classmethod
     def of(cls, problem: Problem, accelerator: Accelerator, relaxed: bool = False) -> Front:
@@ -87,12 +92,12 @@ class Front:
     @property
     def entries(self) -> int:
         """Rows of the front."""
-        return sum(len(opened.kept) for opened in self.opened.values())
+        return sum(len(opened.kept) for opened, _ in self.opened.values())
 
     @property
     def alternates(self) -> int:
         """Rows behind the front, which differ from it by what overlaps at the ends."""
-        return sum(len(opened.chains) - len(opened.kept) for opened in self.opened.values())
+        return sum(len(self.parts[part]) - len(opened.kept) for opened, part in self.opened.values())
 
     def answer(self, devices: Devices | Sequence[Accelerator], objective: Objective = "edp") -> Answer:
         """Give each device its best mapping.
@@ -116,7 +121,7 @@ class Front:
         size = max(MOST_BOUNDS // max(len(self.vectors), 1), 1)
         for start in range(0, len(devices), size):
             self._answer(devices, np.arange(start, min(start + size, len(devices))), best)
-        return Answer(best.energy, best.cycles, best.vector, best.row)
+        return Answer(best.energy, best.cycles, best.part, best.row)
 
     def mapping(self, answer: Answer, device: int) -> Mapping:
         """Give the mapping of one device.
@@ -124,10 +129,10 @@ class Front:
         Raises:
             MappingError: Nothing fits.
         """
-        vector = int(answer.vector[device])
-        if vector < 0:
+        part = int(answer.part[device])
+        if part < 0:
             raise MappingError(f"{self.make.problem.name}: no mapping fits device {device}; give it more capacity")
-        return trimmed(self.opened[vector].chains.mapping(int(answer.row[device])), self.make.problem)
+        return trimmed(self.parts[part].mapping(int(answer.row[device])), self.make.problem)
 
     def _answer(self, devices: Devices, rows: Ints, best: Best) -> None:
         """Look into spatial vectors, always that which is the most promising of most devices, until none is better."""
@@ -137,28 +142,42 @@ class Front:
         while left.any():
             first = np.where(left, value, np.inf).argmin(axis=1)[left.any(axis=1)]
             vector = int(np.bincount(first, minlength=len(self.vectors)).argmax())
-            mine = rows[left[:, vector]]
-            closer = self._bounds(vector, devices, mine)
-            mine = mine[best.useful(closer[0][:, None], closer[1][:, None], mine)[:, 0]]
-            if mine.size:
-                self._open(vector).look(self.make, devices, mine, best, vector)
+            mine = self._promising(vector, devices, rows[left[:, vector]], best)
+            if mine.size and (mine.size > FEW or vector in self.opened):
+                opened, part = self._open(vector)
+                opened.look(self.make, devices, mine, best, part, self.parts[part])
+            elif mine.size:
+                self._look_closely(vector, devices, mine, best)
             left[:, vector] = False
             left &= best.useful(energy, cycles, rows)
 
-    def _bounds(self, vector: int, devices: Devices, rows: Ints) -> tuple[Floats, Floats]:
-        """Give closer bounds of a spatial vector on some devices."""
-        rooms = self._rooms(devices, rows)
-        energy, cycles = np.full(len(rows), np.inf), np.full(len(rows), np.inf)
-        unique, which = np.unique(rooms, axis=0, return_inverse=True)
+    def _promising(self, vector: int, devices: Devices, rows: Ints, best: Best) -> Ints:
+        """Give the devices for which closer bounds leave hope that a spatial vector holds something better."""
+        assert self.box is not None
+        unique, which = np.unique(self._rooms(devices, rows), axis=0, return_inverse=True)
+        found = []
         for number, room in enumerate(unique):
             key = (vector, tuple(map(float, room)))
-            if key not in self.bounded:
-                self.bounded[key] = self.vectors.steps(vector, [None if np.isinf(one) else int(one) for one in room])
-            steps = self.bounded[key]
-            mine = np.flatnonzero(which.reshape(-1) == number)
-            if steps is not None:
-                energy[mine], cycles[mine] = steps.bounds(self.make, devices.take(rows[mine]))
-        return energy, cycles
+            if key not in self.tops:
+                rooms = [None if np.isinf(one) else int(one) for one in room]
+                self.tops[key] = self.vectors.thin_tops(vector, rooms, self.box)
+            for some in blocks(rows[which.reshape(-1) == number], len(self.tops[key])):
+                hope = best.useful(*least_costs(self.make, self.tops[key], devices.take(some)), some)
+                found.append(some[hope.any(axis=1)])
+        return np.sort(np.concatenate(found))
+
+    def _look_closely(self, vector: int, devices: Devices, rows: Ints, best: Best) -> None:
+        """Look at those mappings of a spatial vector that bounds leave a few devices."""
+        room = self._rooms(devices, rows).max(axis=0)
+        tops, tile = self.vectors.tops(vector, [None if np.isinf(one) else int(one) for one in room])
+        hope = np.zeros(len(tops), dtype=bool)
+        for some in blocks(rows, len(tops)):
+            hope |= best.useful(*least_costs(self.make, tops, devices.take(some)), some).any(axis=0)
+        chains = chains_of(self.make, self.vectors.nest(vector), np.unique(tile[hope]))
+        self.parts.append(chains)
+        for some in blocks(rows, len(chains)):
+            names = np.arange(len(chains))
+            best.offer(*costs(self.make, chains.table, devices.take(some)), some, len(self.parts) - 1, names)
 
     def _rooms(self, devices: Devices, rows: Ints) -> Floats:
         """Round the capacities of the levels inside level 1 up to powers of 2, of level 1 to the largest."""
@@ -170,17 +189,20 @@ class Front:
         room[:, :2] = most[:2]
         return np.minimum(room, most)
 
-    def _open(self, vector: int) -> Opened:
+    def _open(self, vector: int) -> tuple[Opened, int]:
+        """Solve a spatial vector, if it is not solved yet; give its front and the place of its mappings."""
         assert self.box is not None
-        if vector not in self.opened or self.opened[vector].box is not self.box:
-            chains = chains_of(self.make, self.vectors.nest(vector))
-            self.opened[vector] = Opened.of(self.make, chains, self.box)
+        if vector not in self.opened or self.opened[vector][0].box is not self.box:
+            opened, chains = Opened.of(self.make, chains_of(self.make, self.vectors.nest(vector)), self.box)
+            self.parts.append(chains)
+            self.opened[vector] = opened, len(self.parts) - 1
         return self.opened[vector]
 
     def _fit_box(self, devices: Devices) -> None:
         box = Box.of(devices)
         if self.box is None or not self.box.holds(box):
             self.box = box.around(box if self.box is None else self.box)
+            self.tops.clear()
 
     def _check_room(self, devices: Devices) -> None:
         for at, level in enumerate(self.make.accelerator.levels):

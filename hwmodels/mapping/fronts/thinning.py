@@ -27,6 +27,9 @@ CORNERS = 3
 LOT = 64
 """Rows that are looked at together."""
 
+CHUNK = 2048
+"""Rows that are thinned by themselves first."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Box:
@@ -175,6 +178,18 @@ def thinned(columns: Floats) -> tuple[Ints, Ints]:
         >>> kept.tolist(), kept[cover].tolist()
         ([1, 0], [0, 1, 1])
     """
+    kept, cover = np.arange(len(columns)), np.arange(len(columns))
+    for size in (CHUNK, 8 * CHUNK):  # neighbours are alike, and a chunk stays in the cache
+        if len(kept) > size:
+            parts = [_thinned(columns[kept[start : start + size]]) for start in range(0, len(kept), size)]
+            ends = np.cumsum([0, *(len(part[0]) for part in parts)])
+            cover = np.concatenate([part[1] + end for part, end in zip(parts, ends, strict=False)])[cover]
+            kept = kept[np.concatenate([part[0] + size * number for number, part in enumerate(parts)])]
+    last, final = _thinned(columns[kept])
+    return kept[last], final[cover]
+
+
+def _thinned(columns: Floats) -> tuple[Ints, Ints]:
     scale = np.maximum(np.abs(columns).max(axis=0, initial=0.0), 1e-300)
     rest = np.argsort((columns / scale).sum(axis=1), kind="stable")
     left = np.ascontiguousarray(columns[rest].T)
@@ -182,15 +197,14 @@ def thinned(columns: Floats) -> tuple[Ints, Ints]:
     kept: list[int] = []
     while rest.size:
         first = _first_of_lot(left[:, :LOT])
-        for row in first:
-            cover[rest[row]] = len(kept)
-            kept.append(int(rest[row]))
-        start = len(kept) - len(first)
+        start = len(kept)
+        kept += [int(rest[row]) for row in first]
+        cover[rest[first]] = start + np.arange(len(first))
         open_ones = np.ones(rest.size, dtype=bool)
         open_ones[first] = False
         for number, row in enumerate(first):
-            inside = np.flatnonzero(open_ones)
-            for column in left:
+            inside = np.flatnonzero(open_ones & (left[0] >= left[0, row]) & (left[-1] >= left[-1, row]))
+            for column in left[1:-1]:
                 inside = inside[column[inside] >= column[row]]
             cover[rest[inside]] = start + number
             open_ones[inside] = False

@@ -1,7 +1,7 @@
 """Spatial vectors of all bypass patterns, each with rows that no mapping of it is cheaper than.
 
-Two bounds: the traffic that every mapping needs, one row per vector (`Vectors.least`); and, with room for tiles known,
-the least traffic of the tiles of level 1 that fit under any order of the outermost loops (`Steps`).
+Two bounds: the traffic that every mapping needs, one row per vector (`Vectors.least`); and the least traffic of each
+tile of level 1 under each order of the outermost loops, where the levels inside have some room (`Vectors.tops`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hwmodels.mapping.fronts.costs import ONE, least_costs
-from hwmodels.mapping.fronts.knobs import Devices
+from hwmodels.mapping.fronts.costs import ONE
 from hwmodels.mapping.fronts.rows import Make
+from hwmodels.mapping.fronts.thinning import Box, judged, thinned
 from hwmodels.mapping.mapper.bounds import costs as linear_costs
 from hwmodels.mapping.mapper.bounds import least_unknowns
 from hwmodels.mapping.mapper.factors import Ints
@@ -26,35 +26,10 @@ from hwmodels.mapping.mapper.spatial import spatial_choices
 from hwmodels.mapping.timing import Floats
 from hwmodels.spatial import Accelerator
 
-__all__ = ["Steps", "Vectors", "vectors_of"]
+__all__ = ["Vectors", "vectors_of"]
 
 Way = tuple[str, int]
 """("read" or "write", level of the device)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Steps:
-    """Bounds of one spatial vector by the room at level 1.
-
-    Attributes:
-        level: Of the device, that limits the tiles.
-        need: Words, ascending; (n,).
-        table: Least rows of all tiles that need at most so much; (n, columns).
-    """
-
-    level: int
-    need: Floats
-    table: Floats
-
-    def bounds(self, make: Make, devices: Devices) -> tuple[Floats, Floats]:
-        """Give bounds of energy [J] and cycles; (n_devices,) each; inf: no tile fits."""
-        step = np.searchsorted(self.need, devices.usable[:, self.level], side="right") - 1
-        energy, cycles = np.full(len(devices), np.inf), np.full(len(devices), np.inf)
-        for which in np.unique(step[step >= 0]):
-            rows = np.flatnonzero(step == which)
-            found = least_costs(make, self.table[which : which + 1], devices.take(rows))
-            energy[rows], cycles[rows] = found[0][:, 0], found[1][:, 0]
-        return energy, cycles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +59,13 @@ class Vectors:
         """Give one of them."""
         return self.patterns[int(self.owner[number])].nest(int(self.row[number]))
 
-    def steps(self, number: int, rooms: Sequence[int | None]) -> Steps | None:
-        """Bound one spatial vector.
+    def thin_tops(self, number: int, rooms: Sequence[int | None], box: Box) -> Floats:
+        """Give those of `tops` that bound the others, on devices of a box."""
+        every, _ = self.tops(number, rooms)
+        return every[thinned(judged(self.make, every, box))[0]] if len(every) else every
+
+    def tops(self, number: int, rooms: Sequence[int | None]) -> tuple[Floats, Ints]:
+        """Bound one spatial vector: rows for `least_costs`, one of which bounds each of its mappings.
 
         Args:
             number: Which.
@@ -93,30 +73,26 @@ class Vectors:
                 taken from it.
 
         Returns:
-            None: no tile fits.
+            The rows, and the tile of level 1 that each is for.
         """
         make, nest = self.make, self.nest(number)
         tiles = nest.tiles(1)
-        if not len(tiles):
-            return None
         frame = nest.frame
         small = Frame(frame.problem, _with_rooms(frame.device, rooms), frame.rules, frame.all_keeps)
         details = None if frame.exact else Additions(nest).details({1: (tiles.values, np.arange(len(tiles)))})
         trips = tuple(bound / value for bound, value in zip(nest.bounds, tiles.values, strict=True))
-        need = np.zeros(len(tiles)) + sum(words for _, words in nest.demand(1, tiles.values))
+        rows = np.repeat(self.least[number : number + 1], len(tiles), axis=0)
+        need = sum((words for _, words in nest.demand(1, tiles.values)), np.zeros(len(tiles)))
+        rows[:, make.layout.place["need", frame.merged[1][0]]] = need * ONE
         tables = []
         for item in frame.classes[0]:
             unknowns = least_unknowns(replace(nest, frame=small), tiles, trips, item.runs)
-            table = np.repeat(self.least[number : number + 1], len(tiles), axis=0)
+            table = rows.copy()
             for way, forms in self.words[int(self.owner[number])].items():
                 words, _ = linear_costs(replace(nest, forms=forms), unknowns, details)
                 table[:, make.layout.place[way]] = words * ONE
             tables.append(_with_ports(make, table, nest))
-        order = np.argsort(np.tile(need, len(tables)), kind="stable")
-        rows = np.minimum.accumulate(np.concatenate(tables)[order], axis=0)
-        sorted_need = np.tile(need, len(tables))[order]
-        last = np.append(np.flatnonzero(np.diff(sorted_need)), len(sorted_need) - 1)
-        return Steps(frame.merged[1][0], sorted_need[last] * ONE, rows[last])
+        return np.concatenate(tables), np.tile(np.arange(len(tiles)), len(tables))
 
 
 def vectors_of(make: Make, relaxed: bool) -> Vectors:
