@@ -13,7 +13,7 @@ from hwmodels import Accelerator
 from hwmodels.energy import price
 from hwmodels.engines import FUNCTIONS
 from hwmodels.machines import run
-from hwmodels.mapping import ROLES, evaluate, search
+from hwmodels.mapping import ROLES, check_certificate, evaluate, search, write_certificate
 from hwmodels.mapping.cases import gemm_operator
 from tests.hwmodels.bert import bert
 from tests.hwmodels.loop_interpreter import interpret
@@ -322,6 +322,14 @@ def test_keys_that_query_heads_share_are_read_once_for_all_of_them(name: str) ->
     read = [search(op, device, "energy", budget=500).cost.read_words[0, 0, ROLES.index("W")] for op in (shared, own)]
     assert float(read[0]) == 2 * 128 * 64
     assert float(read[1]) == 4 * float(read[0])
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_checker_that_shares_nothing_with_the_mapper_agrees_that_nothing_is_better(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "gemm.json"
+    write_certificate(search(gemm_operator("g", {"M": 8, "N": 12, "K": 8}), load(name)), path)
+    report = check_certificate(path)
+    assert report.ok, str(report)
 
 
 def test_finished_outputs_stay_where_a_machine_can_write_them() -> None:

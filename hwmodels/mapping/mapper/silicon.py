@@ -112,15 +112,19 @@ class Additions:
         for parent in range(frame.depth):
             for roles in ([role for role in range(len(ROLES)) if role != O], [O]):
                 part: dict[int, Floats] = {}
+                open_ports: set[int] = set()
                 for role in roles:
                     child = frame.child_of[role][parent]
                     table, rows = self._at(child, known) if child else (_Table({}, {}), np.zeros(0, dtype=np.int64))
                     for port, share in table.shares.get((parent, role), {}).items():
                         here = _rows(share, rows)
                         part[port] = part[port] + here if port in part else here
+                        if child not in known:
+                            open_ports.add(port)
                 if part:
                     longest = np.asarray(np.max(np.broadcast_arrays(*part.values()), axis=0))
                     cycles = cycles + longest
+                    part |= dict.fromkeys(open_ports, longest)  # a larger tile may take a port as long as the longest
                     ports = [own + part[port] if port in part else own for port, own in enumerate(ports)]
         return cycles, ports
 
