@@ -15,7 +15,7 @@ from hwmodels.spatial import Accelerator, BufferLevel
 from workloads.errors import SpecError
 from workloads.operator import Num, is_batch
 
-__all__ = ["priced"]
+__all__ = ["priced", "word_energies"]
 
 
 @checked
@@ -64,7 +64,7 @@ def priced(accelerator: Accelerator, bill: Bill | None = None, *, law: str | Non
 def _level(level: BufferLevel, bill: Bill, outermost: bool) -> BufferLevel:
     capacity, bandwidth = bill.capacity.get(level.name, 1.0), bill.bandwidth.get(level.name, 1.0)
     per_cycle = bandwidth / bill.clock_scale if outermost else bandwidth
-    read_j, write_j = _energies(level, bill)
+    read_j, write_j = word_energies(level, bill)
     return replace(
         level,
         capacity_words=None if level.capacity_words is None else _whole(level.capacity_words * capacity),
@@ -76,7 +76,8 @@ def _level(level: BufferLevel, bill: Bill, outermost: bool) -> BufferLevel:
     )
 
 
-def _energies(level: BufferLevel, bill: Bill) -> tuple[Num, Num]:
+def word_energies(level: BufferLevel, bill: Bill) -> tuple[Num, Num]:
+    """Give the energy of reading and of writing a word of a level, one or shape (n_points,) [J]."""
     if level.name in bill.buffers:
         return bill.access_j(level.name, "read").value, bill.access_j(level.name, "write").value
     bus: Num = bill.network.delivery[level.name].value if level.name in bill.network.delivery else 0.0

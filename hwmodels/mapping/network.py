@@ -20,6 +20,7 @@ __all__ = [
     "MappedNetwork",
     "MappedOperator",
     "Unmapped",
+    "grouped",
     "map_network",
     "partly_mapped",
 ]
@@ -151,7 +152,7 @@ def partly_mapped(
     Raises:
         MappingError: See `map_network`.
     """
-    network, groups = _grouped(work, accelerator)
+    network, groups = grouped(work, accelerator)
     if not groups:
         raise MappingError(f"{work.name}: has no matrix product or convolution; there is nothing to map on an array")
     for waiting, members in zip(reversed(range(len(groups))), groups, strict=True):
@@ -170,8 +171,13 @@ Members = list[tuple[Operator, float]]
 """Operators of one signature, and how often each is executed."""
 
 
-def _grouped(work: Workload | Program, accelerator: Accelerator) -> tuple[MappedNetwork, list[Members]]:
-    """Sort the operators: those that the array runs by signature, the others into a network without mappings."""
+def grouped(work: Workload | Program, accelerator: Accelerator) -> tuple[MappedNetwork, list[Members]]:
+    """Sort the operators: those that the array runs by signature, the others into a network without mappings.
+
+    Args:
+        work: Scalar.
+        accelerator: Where it runs; elements are as wide as it takes them.
+    """
     parts = [(1.0, work)] if isinstance(work, Workload) else [(float(weight), part) for weight, part in work]
     groups: dict[Hashable, Members] = {}
     unmapped: list[Unmapped] = []
