@@ -68,6 +68,7 @@ class Front:
         opened: Spatial vectors that are solved, and the places of their mappings among the parts.
         box: Of the devices that these are solved for.
         tops: Closer bounds of spatial vectors, by room.
+        stored: What was `solved` when it was last written or read.
     """
 
     make: Make
@@ -76,6 +77,7 @@ class Front:
     opened: dict[int, tuple[Opened, int]] = field(default_factory=dict)
     box: Box | None = None
     tops: dict[tuple[int, tuple[float, ...]], Floats] = field(default_factory=dict)
+    stored: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, problem: Problem, accelerator: Accelerator, relaxed: bool = False) -> Front:
@@ -88,6 +90,11 @@ class Front:
         """
         make = Make(problem, accelerator, accelerator.conventions)
         return cls(make, vectors_of(make, relaxed))
+
+    @property
+    def solved(self) -> tuple[int, ...]:
+        """Places of the mappings of spatial vectors that are solved for the present box."""
+        return tuple(sorted(part for opened, part in self.opened.values() if opened.box is self.box))
 
     @property
     def entries(self) -> int:
