@@ -3,7 +3,8 @@
 A tensor lives from the task that writes it to the last one that reads it, and takes its whole size meanwhile: tasks in
 between have that much less room, products are mapped anew for it. One that is not kept goes out once and comes back for
 every reader. Tensors are tried one by one, short lives first, large ones first among these, and kept if the network
-gets better by it: what is found is no proof that no better set exists.
+gets better by it, convolutions with the mappings that they had; these are then mapped anew for what is kept.
+What is found is no proof that no better set exists.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class _State:
     costs: list[TaskCost]
     placements: list[Placement] = field(default_factory=list)
 
-    def cost_at(self, at: int, placements: Sequence[Placement]) -> TaskCost:
-        """Cost a task while some tensors lie on chip."""
+    def cost_at(self, at: int, placements: Sequence[Placement], quick: bool) -> TaskCost:
+        """Cost a task while some tensors lie on chip; quick: a convolution with the mapping that it had."""
         live = [item for item in placements if item.first <= at <= item.last]
         homes = {item.name: item.level for item in live}
         own = {use.name: use.bytes for use in (*self.tasks[at].reads, *self.tasks[at].writes) if use.role}
@@ -59,7 +60,7 @@ class _State:
             rest = item.bytes - own.get(item.name, 0.0)
             if rest > 0.0:
                 taken[item.level] = taken.get(item.level, 0.0) + rest
-        return self.coster.cost(self.tasks[at], homes, taken)
+        return self.coster.cost(self.tasks[at], homes, taken, quick=quick)
 
     def room(self, life: _Life, level: str) -> bool:
         """Say whether a level can hold a tensor beside those that are there while it lives."""
@@ -111,7 +112,15 @@ def place(
         for level in _homes_for(life, tasks, coster.accelerator):
             if state.room(life, level) and _try(state, life, level, objective):
                 break
+    inside = {at for item in state.placements for at in range(item.first, item.last + 1)}
+    for at in sorted(inside):
+        state.costs[at] = _better(state.costs[at], state.cost_at(at, state.placements, False), objective)
     return state.costs, tuple(state.placements)
+
+
+def _better(one: TaskCost, other: TaskCost, objective: Objective) -> TaskCost:
+    first, second = (_value((cost.energy_j, cost.latency_s), objective) for cost in (one, other))
+    return other if second <= first else one
 
 
 def _try(state: _State, life: _Life, level: str, objective: Objective) -> bool:
@@ -119,7 +128,7 @@ def _try(state: _State, life: _Life, level: str, objective: Objective) -> bool:
     item = Placement(life.name, level, life.bytes, life.first, life.last)
     placements = [*state.placements, item]
     try:
-        changed = {at: state.cost_at(at, placements) for at in range(life.first, life.last + 1)}
+        changed = {at: state.cost_at(at, placements, True) for at in range(life.first, life.last + 1)}
     except MappingError:
         return False
     before, after = state.totals({}), state.totals(changed)
