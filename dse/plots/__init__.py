@@ -1,5 +1,6 @@
 """Figures: rooflines, fronts, mappings, energy, the survey, the memory wall: drawn without a window, written whole."""
 
+from dse.plots.case_study import buffer_grids, time_shares
 from dse.plots.energy import Deviation, dram_parts, operation_energy, published_deviations
 from dse.plots.energy_sram import SramPoints, error_distributions, sram_over_capacity
 from dse.plots.fronts import pareto
@@ -26,6 +27,7 @@ __all__ = [
     "Deviation",
     "SramPoints",
     "axis_label",
+    "buffer_grids",
     "dram_parts",
     "error_distributions",
     "flops_breakdown",
@@ -46,5 +48,6 @@ __all__ = [
     "save_figure",
     "sram_over_capacity",
     "survey_counts",
+    "time_shares",
     "training_compute_scaling",
 ]
