@@ -76,6 +76,9 @@ def profile(
     keep: Annotated[
         bool, typer.Option("--keep/--no-keep", help="Accelerators: tensors may stay on chip between tasks.")
     ] = True,
+    cascades: Annotated[
+        bool, typer.Option("--cascades", help="Accelerators: fuse attention and the like where that is better; slower.")
+    ] = False,
 ) -> None:
     """Cost a model on a device: FLOPs, traffic, what bounds it, latency and energy of every operator.
 
@@ -109,7 +112,7 @@ def profile(
     work = source.load_work()
     own, found = found, [item if year is None else hwmodels.project(item, year) for item in found]
     if machines:
-        profile_machines(work, machines, MachineOptions(objective, keep, top, as_json, plot, table))
+        profile_machines(work, machines, MachineOptions(objective, keep, cascades, top, as_json, plot, table))
         if not found:
             return
     records = [profile_record(work, item, source) for item in found]

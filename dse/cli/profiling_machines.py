@@ -48,6 +48,7 @@ class MachineOptions:
     Attributes:
         objective: edp, energy, latency.
         keep: Let tensors stay on chip.
+        cascades: Fuse where that is better.
         top: Only the longest tasks; 0: all.
         as_json: JSON to stdout.
         plot: A figure.
@@ -56,6 +57,7 @@ class MachineOptions:
 
     objective: str
     keep: bool
+    cascades: bool
     top: int
     as_json: bool
     plot: Path | None
@@ -75,7 +77,7 @@ def profile_machines(work: Workload | Program, devices: Sequence[Accelerator], o
     """
     records = []
     for device in devices:
-        run = run_machine(work, device, options.objective, options.keep)
+        run = run_machine(work, device, options)
         records.append(machine_record(run, work))
         if options.plot is not None:
             from dse import plots
@@ -95,14 +97,13 @@ def profile_machines(work: Workload | Program, devices: Sequence[Accelerator], o
             console().print(f"written: {path}", soft_wrap=True)
 
 
-def run_machine(work: Workload | Program, device: Accelerator, objective: str, keep: bool) -> MachineRun:
+def run_machine(work: Workload | Program, device: Accelerator, options: MachineOptions) -> MachineRun:
     """Cost a network on an accelerator; mappings are remembered from run to run.
 
     Args:
         work: Scalar.
         device: Where it runs.
-        objective: edp, energy, latency.
-        keep: Let tensors stay on chip.
+        options: Objective, what stays on chip, what is fused.
 
     Raises:
         MappingError: Something that nothing takes, or that does not fit.
@@ -111,8 +112,9 @@ def run_machine(work: Workload | Program, device: Accelerator, objective: str, k
     from hwmodels.mapping.mapper.memo import Memo, mapping_cache
 
     with progress_bar("mapping operators") as bar:
-        find = finder(objective, Memo(mapping_cache()))  # type: ignore[arg-type]
-        return run(work, device, objective, find=find, keep=keep, progress=bar)  # type: ignore[arg-type]
+        objective: Any = options.objective
+        find = finder(objective, Memo(mapping_cache()))
+        return run(work, device, objective, find=find, keep=options.keep, cascades=options.cascades, progress=bar)
 
 
 def machine_record(run: MachineRun, work: Workload | Program) -> dict[str, Any]:
@@ -211,14 +213,20 @@ def print_engines(rows: Sequence[dict[str, Any]], title: str) -> None:
         rows: Of `engine_rows`.
         title: Of the table.
     """
-    kinds = [kind for kind in ("product", "function", "conversion", "transfer")
+    kinds = [kind for kind in ("product", "function", "fused", "conversion", "transfer")
              if any(row[f"{kind}_s"] for row in rows)]  # fmt: skip
     cells = [
         [row["engine"], f"{row['tasks']}", si(row["busy_s"], "s"), f"{row['share']:.1%}",
          *[si(row[f"{kind}_s"], "s") if row[f"{kind}_s"] else "-" for kind in kinds]]
         for row in rows
     ]  # fmt: skip
-    header = ["engine", "tasks", "busy", "of the\nlatency", *[f"{kind}s" for kind in kinds]]
+    header = [
+        "engine",
+        "tasks",
+        "busy",
+        "of the\nlatency",
+        *["fused" if kind == "fused" else f"{kind}s" for kind in kinds],
+    ]
     print_table(header, cells, title=title)
 
 

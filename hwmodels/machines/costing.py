@@ -49,12 +49,14 @@ class Coster:
         find: The mapper.
         known: Findings by product, room and homes.
         tried: Mappings that were found for other rooms or homes, priced for these.
+        fused: Costs of fused tasks by name.
     """
 
     accelerator: Accelerator
     find: Find
     known: dict[Any, Finding] = field(default_factory=dict)
     tried: dict[Any, Finding] = field(default_factory=dict)
+    fused: dict[str, TaskCost] = field(default_factory=dict)
 
     def cost(
         self, task: Task, homes: Mapping[str, str], taken: Mapping[str, float], *, quick: bool = False
@@ -71,6 +73,8 @@ class Coster:
         Raises:
             MappingError: A product does not fit.
         """
+        if task.kind == "fused":
+            return self.fused[task.name]
         mine = {use.name: homes[use.name] for use in (*task.reads, *task.writes) if use.name in homes}
         if task.kind == "product":
             return self._product(task, mine, taken, quick)

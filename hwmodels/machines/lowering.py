@@ -12,17 +12,14 @@ from dataclasses import dataclass, field, replace
 
 from hwmodels.engines import Engine, function_of
 from hwmodels.machines.absorbing import absorption, with_bias
-from hwmodels.machines.tasks import ARRAY, Task, Use
+from hwmodels.machines.tasks import ARRAY, PRODUCTS, Task, Use
 from hwmodels.mapping.problem import narrowed, problem_on
 from hwmodels.spatial import Accelerator
 from workloads.errors import MappingError
 from workloads.operator import FREE_KINDS, Operator, Tensor
 from workloads.workload import Workload
 
-__all__ = ["PRODUCTS", "lower"]
-
-PRODUCTS = ("matmul", "conv")
-"""Operator kinds that an array may run."""
+__all__ = ["lower"]
 
 
 def lower(work: Workload, accelerator: Accelerator) -> tuple[Task, ...]:

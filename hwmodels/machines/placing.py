@@ -153,7 +153,8 @@ def _lives(tasks: Sequence[Task], accelerator: Accelerator, outputs: Collection[
     for first, task in enumerate(tasks):
         for use in task.writes:
             readers = [at for at, other in enumerate(tasks) if any(one.name == use.name for one in other.reads)]
-            if not readers or use.name in outputs or task.engine not in on_chip:
+            fused = any(tasks[at].kind == "fused" for at in (first, *readers))
+            if not readers or use.name in outputs or task.engine not in on_chip or fused:
                 continue
             if all(tasks[at].engine in on_chip for at in readers) and all(
                 tasks[at].executions == task.executions for at in readers

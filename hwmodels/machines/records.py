@@ -29,6 +29,7 @@ class TaskCost:
         utilization: MACs over those that the array could do meanwhile; 0 for what is no product.
         gap: Of the mapping to its lower bound.
         resident: Tensors that it finds, or leaves, on chip: name to level.
+        busy_by: Time that engines work, where that is not its engine for all of the latency [s].
     """
 
     task: Task
@@ -41,6 +42,7 @@ class TaskCost:
     utilization: float = 0.0
     gap: float = 0.0
     resident: Mapping[str, str] = field(default_factory=dict)
+    busy_by: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def energy_j(self) -> float:
@@ -110,7 +112,8 @@ class MachineRun:
         """Time that each engine works [s]."""
         busy = dict.fromkeys((ARRAY, *(engine.name for engine in self.accelerator.engines)), 0.0)
         for cost in self.costs:
-            busy[cost.task.engine] += cost.latency_s * cost.task.executions
+            for name, seconds in (cost.busy_by or {cost.task.engine: cost.latency_s}).items():
+                busy[name] += seconds * cost.task.executions
         return busy
 
     @property

@@ -64,7 +64,7 @@ def engine_rows(run: MachineRun) -> list[dict[str, Any]]:
         mine = [cost for cost in run.costs if cost.task.engine == name]
         kinds = {
             f"{kind}_s": sum(cost.latency_s * cost.task.executions for cost in mine if cost.task.kind == kind)
-            for kind in ("product", "function", "conversion", "transfer")
+            for kind in ("product", "function", "fused", "conversion", "transfer")
         }
         rows.append({
             "engine": name,

@@ -65,6 +65,7 @@ def run(
     *,
     find: Find | None = None,
     keep: bool = True,
+    cascades: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> MachineRun:
     """Cost a network on an accelerator and the engines beside its array.
@@ -77,6 +78,7 @@ def run(
         objective: What mappings, and the choice of tensors that stay on chip, are best in: edp, energy, latency.
         find: The mapper; None: `finder(objective)`.
         keep: Let tensors stay on chip between tasks.
+        cascades: Fuse products and the functions between them where that is better: attention, feed-forward blocks.
         progress: Told how many tasks of how many are costed.
 
     Raises:
@@ -86,12 +88,15 @@ def run(
         raise MappingError(f"objective {objective!r} is none of a network's; give edp, energy or latency")
     coster = Coster(accelerator, finder(objective) if find is None else find)
     parts = [(1.0, work)] if isinstance(work, Workload) else [(float(weight), part) for weight, part in work]
+    together = _fuser(accelerator, objective) if cascades else None
     costs: list[TaskCost] = []
     starts: list[float] = []
     placements: list[Placement] = []
     latency = 0.0
     for weight, part in parts:
         tasks = lower(part, accelerator)
+        if together is not None:
+            tasks = together(part, tasks, coster)
         some, kept = _costed(tasks, coster, objective, part, keep, progress)
         begins, ends = schedule(some)
         starts += [latency + begin for begin in begins]
@@ -108,6 +113,22 @@ def run(
         static_j=accelerator.static_w * latency,
         narrowed_from=_widest(costs, accelerator),
     )
+
+
+def _fuser(
+    accelerator: Accelerator, objective: Objective
+) -> Callable[[Workload, tuple[Task, ...], Coster], tuple[Task, ...]]:
+    """Give what fuses the tasks of a part; parts share what was found."""
+    from hwmodels.machines.fusing import fuse, fuser
+
+    find = fuser(accelerator, objective)
+
+    def fused(part: Workload, tasks: tuple[Task, ...], coster: Coster) -> tuple[Task, ...]:
+        found = fuse(part, accelerator, tasks, costs_of(tasks, coster), objective, find)
+        coster.fused.update(found.costs)
+        return found.tasks
+
+    return fused
 
 
 def _costed(

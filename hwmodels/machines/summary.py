@@ -55,7 +55,7 @@ def run_records(run: MachineRun) -> tuple[OperatorCost, ...]:
         task, times = cost.task, cost.task.executions
         share = cost.latency_s * times / series if series else 0.0
         moved = times * (cost.read_bytes.get(outer, 0.0) + cost.written_bytes.get(outer, 0.0))
-        counted = task.kind in ("product", "function")
+        counted = task.kind in ("product", "function", "fused")
         flops = times * sum(float(op.flops()) / float(op.count) for op in task.operators) if counted else 0.0
         energy = {name: times * cost.energy_by.get(name, 0.0) for name in run.energy_by if name != STATIC}
         energy[STATIC] = run.static_j * share

@@ -7,12 +7,15 @@ from typing import Literal
 
 from workloads.operator import Operator
 
-__all__ = ["ARRAY", "Task", "TaskKind", "Use"]
+__all__ = ["ARRAY", "PRODUCTS", "Task", "TaskKind", "Use"]
 
 ARRAY = "array"
 """Name of the engine that runs products."""
 
-TaskKind = Literal["product", "function", "conversion", "transfer"]
+PRODUCTS = ("matmul", "conv")
+"""Operator kinds that an array may run."""
+
+TaskKind = Literal["product", "function", "conversion", "transfer", "fused"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ class Task:
 
     Attributes:
         name: Of its first operator, or of what is converted or transferred.
-        kind: product, function, conversion, transfer.
+        kind: product, function, conversion, transfer; fused: a cascade of products and functions.
         engine: `ARRAY`, or the name of an engine.
         operators: What it computes, in order: more than one where an engine takes others along, or chains them. Of a
             conversion or transfer, the operator that asks for it.
@@ -76,6 +79,8 @@ class Task:
     @property
     def macs(self) -> float:
         """Multiply-accumulates of one execution."""
+        if self.kind == "fused":
+            return sum(float(op.points()) for op in self.operators if op.kind in PRODUCTS)
         return float(self.product.points()) if self.product is not None else 0.0
 
     @property

@@ -237,3 +237,23 @@ def test_a_program_runs_its_parts_as_often_as_they_do() -> None:
     assert whole.latency_s == pytest.approx(4 * part.latency_s)
     assert whole.energy_j == pytest.approx(4 * part.energy_j)
     assert whole.macs == 4 * part.macs
+
+
+def test_cascades_run_fused_where_that_is_better() -> None:
+    machine = gemmini(UNIT)
+    apart, fused = run(chain(), machine, keep=False), run(chain(), machine, cascades=True)
+    assert fused.energy_j * fused.latency_s < apart.energy_j * apart.latency_s
+    assert sum(fused.moved_bytes("DRAM")) < sum(apart.moved_bytes("DRAM"))
+    (cost,) = [cost for cost in fused.costs if cost.task.kind == "fused"]
+    assert [op.name for op in cost.task.operators] == ["first", "soft", "second"] or len(cost.task.operators) == 2
+    assert fused.macs == apart.macs
+    rows = task_rows(fused)
+    assert sum(row["energy_j"] for row in rows) == pytest.approx(fused.energy_j)
+    assert max(fused.busy_s.values()) <= fused.latency_s * (1 + 1e-9)
+    assert fused.busy_s["Unit"] >= apart.busy_s["Unit"] * 0.3
+
+
+def test_what_cannot_be_fused_runs_as_it_is() -> None:
+    machine = gemmini(HOST)
+    apart, fused = run(chain(), machine), run(chain(), machine, cascades=True)
+    assert fused.latency_s == apart.latency_s

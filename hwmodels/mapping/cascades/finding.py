@@ -14,7 +14,7 @@ from workloads.errors import MappingError
 from workloads.operator import Operator
 from workloads.workload import Workload
 
-__all__ = ["find_cascades"]
+__all__ = ["cascade_key", "every_cascade", "find_cascades"]
 
 
 def find_cascades(work: Workload, accelerator: Accelerator, wide_sums: bool = False) -> tuple[Cascade, ...]:
@@ -32,14 +32,35 @@ def find_cascades(work: Workload, accelerator: Accelerator, wide_sums: bool = Fa
     Raises:
         MappingError: An operator that nothing takes.
     """
-    chains = _Chains(lower(work, accelerator), accelerator, wide_sums, frozenset(work.outputs), _aliases(work))
     found: dict[object, Cascade] = {}
-    for cascade in chains.cascades():
-        key = (cascade.kind, tuple(op.signature() for op in cascade.operators), tuple(link.kept for link in cascade.links))
+    for cascade in every_cascade(work, accelerator, wide_sums):
+        key = cascade_key(cascade)
         if key in found:
             cascade = replace(found[key], executions=found[key].executions + cascade.executions)
         found[key] = cascade
     return tuple(found.values())
+
+
+def every_cascade(work: Workload, accelerator: Accelerator, wide_sums: bool = False) -> Iterator[Cascade]:
+    """Give every cascade of a network by itself, equal ones too; see `find_cascades`.
+
+    Args:
+        work: Scalar.
+        accelerator: With engines for its functions.
+        wide_sums: As in `find_cascades`.
+    """
+    tasks = lower(work, accelerator)
+    yield from _Chains(tasks, accelerator, wide_sums, frozenset(work.outputs), _aliases(work)).cascades()
+
+
+def cascade_key(cascade: Cascade) -> tuple[object, ...]:
+    """Give what cascades that cost the same have in common.
+
+    Args:
+        cascade: Which.
+    """
+    signatures = tuple(op.signature() for op in cascade.operators)
+    return (cascade.kind, signatures, tuple(link.kept for link in cascade.links))
 
 
 @dataclass(frozen=True, slots=True)
