@@ -332,6 +332,20 @@ def test_a_checker_that_shares_nothing_with_the_mapper_agrees_that_nothing_is_be
     assert report.ok, str(report)
 
 
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("tpu-v1", (2, 10, 12)), ("gemmini-os", (3, 16, 2)), ("gemmini-os", (6, 10, 4))]
+)
+def test_a_first_tile_of_whole_rows_may_need_fewer_bursts_than_a_part_of_it(
+    name: str, sizes: tuple[int, int, int], tmp_path: Path
+) -> None:
+    """Bounds of mappings of which the inner tiles are open count one burst for what is known of them."""
+    path = tmp_path / "gemm.json"
+    operator = gemm_operator("g", dict(zip("MNK", sizes, strict=True)))
+    write_certificate(search(operator, load(name), "latency"), path)
+    report = check_certificate(path)
+    assert report.ok, str(report)
+
+
 def test_finished_outputs_stay_where_a_machine_can_write_them() -> None:
     """Gemmini moves results into its scratchpad; NVDLA's go to memory."""
     small = gemm_operator("g", {"M": 64, "N": 64, "K": 64})

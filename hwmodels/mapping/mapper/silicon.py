@@ -96,7 +96,8 @@ class Additions:
         if level in known:
             return self.tables[level], known[level][1]
         if level not in self.least:
-            self.least[level] = _table(self.nest, level, [np.ones(1)] * len(self.nest.bounds))
+            least = level < self.nest.frame.depth  # nothing is open about what the MACs hold
+            self.least[level] = _table(self.nest, level, [np.ones(1)] * len(self.nest.bounds), least)
         return self.least[level], np.zeros(1, dtype=np.int64)
 
     def _ends(self, known: Mapping[int, tuple[Sequence[Floats], Ints]]) -> tuple[Floats, list[Floats]]:
@@ -129,11 +130,19 @@ class Additions:
         return cycles, ports
 
 
-def _table(nest: Nest, level: int, values: Sequence[Floats]) -> _Table:
-    """Give what the tiles of a level (the depth: the MACs) add, one entry per tile."""
+def _table(nest: Nest, level: int, values: Sequence[Floats], least: bool = False) -> _Table:
+    """Give what the tiles of a level (the depth: the MACs) add, one entry per tile.
+
+    Args:
+        nest: Spatial vector.
+        level: Theirs.
+        values: Of the tiles, by dim.
+        least: They stand for any larger tile: what these move, but one burst at least. A larger tile may need fewer
+            bursts, where it is whole rows.
+    """
     frame = nest.frame
     scales = {
-        role: _burst_scale(nest, role, level, values)
+        role: (_least_scale if least else _burst_scale)(nest, role, level, values)
         for role in range(len(ROLES))
         if (frame.child_of[role][0] or frame.depth) == level and frame.rules.bursts
     }
@@ -146,6 +155,13 @@ def _table(nest: Nest, level: int, values: Sequence[Floats]) -> _Table:
         if frame.child_of[role][parent] == level and frame.homes.get(role, 0) < level < frame.depth
     }
     return _Table(scales, shares)
+
+
+def _least_scale(nest: Nest, role: int, level: int, values: Sequence[Floats]) -> Floats:
+    """Give how many words the outermost level moves at least, per word of the known part of a first tile."""
+    words = nest.first_footprint(role, 0, values) * _width(nest, role, 0)
+    burst = nest.frame.accelerator.levels[0].burst_bits / nest.frame.accelerator.levels[0].word_bits
+    return np.asarray(np.maximum(burst / words, 1.0))
 
 
 def _burst_scale(nest: Nest, role: int, level: int, values: Sequence[Floats]) -> Floats:
