@@ -161,7 +161,7 @@ def _least_scale(nest: Nest, role: int, level: int, values: Sequence[Floats]) ->
     """Give how many words the outermost level moves at least, per word of the known part of a first tile."""
     words = nest.first_footprint(role, 0, values) * _width(nest, role, 0)
     burst = nest.frame.accelerator.levels[0].burst_bits / nest.frame.accelerator.levels[0].word_bits
-    return np.asarray(np.maximum(burst / np.where(words > 0, words, np.inf), 1.0))  # a tile in the padding moves nothing
+    return np.asarray(np.maximum(burst / np.where(words > 0, words, np.inf), 1.0))  # one in the padding: 0
 
 
 def _burst_scale(nest: Nest, role: int, level: int, values: Sequence[Floats]) -> Floats:
