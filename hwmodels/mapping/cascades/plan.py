@@ -238,9 +238,16 @@ def _drains(setting: Setting, choice: Choice, problems: tuple[Problem, ...], fre
 
 
 def _again_j(setting: Setting, choice: Choice, problems: tuple[Problem, ...]) -> float:
-    level = setting.accelerator.levels[dict(choice.homes[1])["O"]]
+    """Give the least energy of fetching a tile of outputs to be added to, from its home to where sums are made."""
+    home = dict(choice.homes[1])["O"]
     elements = elements_of(problems[1].sizes, problems[1].operands["O"], setting.rules)
-    return elements * (problems[1].acc_bits / level.word_bits if setting.rules.bit_true else 1.0) * level.read_j
+    joules = 0.0
+    for place, level in enumerate(setting.accelerator.levels[home:], start=home):
+        if place > home and ("O" not in level.keeps or level.bypass is None or "O" in level.bypass):
+            continue
+        words = elements * (problems[1].acc_bits / level.word_bits if setting.rules.bit_true else 1.0)
+        joules += words * (level.read_j + (level.write_j if place > home else 0.0))
+    return joules
 
 
 def _compulsory(setting: Setting, choice: Choice, problems: tuple[Problem, ...], at: int) -> Moved:

@@ -14,6 +14,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from hwmodels.mapping.cascades.chain import Cascade
 from hwmodels.mapping.cascades.choices import Choice, choices, tiles_of
 from hwmodels.mapping.cascades.costing import Pair, Totals, totals
@@ -57,7 +59,7 @@ def search_cascade(
         raise MappingError(f"objective {objective!r} is none of a cascade's; give edp, energy or latency")
     rules = accelerator.conventions if conventions is None else conventions
     setting = setting_of(cascade, accelerator, rules)
-    race = _Race(setting, Goal(objective), Stages(setting))
+    race = _Race(setting, Goal(objective), Stages(setting, objective))
     race.run()
     if race.best is None:
         raise MappingError(nothing_fused(setting))
@@ -74,7 +76,7 @@ def search_cascade(
         cost=cost,
         extra_flops=plan.extra_flops,
         value=value,
-        lower_bound=min(value, race.lower_bound),
+        lower_bound=value if race.lower_bound >= value * (1.0 - ROUNDING) else race.lower_bound,
         candidates=race.seen,
         opened=race.opened,
         searches=race.stages.searches,
@@ -113,14 +115,17 @@ class _Race:
     def run(self) -> None:
         """Open choices, always that with the least bound, until none is better."""
         self.least_j = tuple(_least_on_chip(self.setting, at) for at in range(len(self.setting.problems)))
-        queue = [(bound, at, plan) for at, (bound, plan) in enumerate(self._bounded())]
+        queue = [(bound, at, plan, False) for at, (bound, plan) in enumerate(self._bounded())]
         heapq.heapify(queue)
         while queue:
-            bound, _, plan = heapq.heappop(queue)
+            bound, at, plan, close = heapq.heappop(queue)
             if bound >= self.value * (1.0 - ROUNDING):
                 self.lower_bound = min(self.lower_bound, bound)
                 return
-            self._open(plan)
+            if close:
+                self._open(plan)
+            else:
+                heapq.heappush(queue, (max(bound, self._closer(plan)), at, plan, True))
 
     def _bounded(self) -> Iterator[tuple[float, Plan]]:
         for tile in tiles_of(self.setting):
@@ -144,6 +149,15 @@ class _Race:
         cycles = max(self.steps[at, sizes], moved.cycles(self.setting.rules, 0))
         inside = self.least_j[at] * problem.macs / self.setting.problems[at].macs
         return Priced({"least": moved.energy_j() + inside}, cycles, moved)
+
+    def _closer(self, plan: Plan) -> float:
+        """Bound a choice by the compulsory traffic of its products' tiles on all levels."""
+        options = []
+        for at in range(len(plan.problems)):
+            parts = [Priced({"least": joules}, cycles, plan.compulsory[at])
+                     for joules, cycles in self.stages.bound(at, plan.choice)]  # fmt: skip
+            options.append([_pair(plan, at, part) for part in parts])
+        return min(self._value(totals(self.setting, plan, some)) for some in itertools.product(*options))
 
     def _open(self, plan: Plan) -> None:
         """Settle a choice: map its products, first in all the room of the device."""
@@ -177,14 +191,10 @@ class _Race:
         """Bound what a choice costs with any mappings of its products, from their fronts."""
         options: list[list[Priced]] = []
         for at, front in enumerate(fronts):
-            energy = front.trust
-            options.append(
-                [
-                    Priced({"front": float(cost.energy_j[0]) * energy}, float(cost.cycles[0]) * energy,
-                           plan.compulsory[at])
-                    for cost in front.costs
-                ]
-            )  # fmt: skip
+            energy, cycles = (np.array([getattr(cost, name)[0] for cost in front.costs]) * front.trust
+                              for name in ("energy_j", "cycles"))  # fmt: skip
+            options.append([Priced({"front": float(joules)}, float(time), plan.compulsory[at])
+                            for joules, time in zip(energy, cycles, strict=True)])  # fmt: skip
         pairs = [[_pair(plan, at, one) for one in some] for at, some in enumerate(options)]
         every = (totals(self.setting, plan, some) for some in itertools.product(*pairs))
         return min(self._value(cost) for cost in every)

@@ -18,7 +18,10 @@ from hwmodels.mapping.cascades.rooms import Held, room_for, tile_problem
 from hwmodels.mapping.cascades.setting import Setting
 from hwmodels.mapping.cascades.transfers import Moved
 from hwmodels.mapping.counting import Counts, count_moves
+from hwmodels.mapping.mapper.goals import Objective
+from hwmodels.mapping.mapper.patterns import patterns
 from hwmodels.mapping.mapper.search import search
+from hwmodels.mapping.mapper.spatial import spatial_choices
 from hwmodels.mapping.pricing import price_counts, usable_words
 from hwmodels.mapping.problem import Operand, Problem
 from hwmodels.mapping.records import Mapping
@@ -73,12 +76,16 @@ class Stages:
 
     Attributes:
         setting: The cascade.
+        objective: Of the cascade.
         known: By tile and homes: rooms (words by level) with what was found in them; None: nothing fits.
+        bounds: By tile and homes: least energy and cycles by the way the array is used, those that others beat dropped.
         searches: How often the mapper was asked.
     """
 
     setting: Setting
+    objective: Objective
     known: dict[Hashable, list[tuple[tuple[float, ...], Front | None]]] = field(default_factory=dict)
+    bounds: dict[Hashable, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     searches: int = 0
 
     def front(self, at: int, choice: Choice, held: tuple[Held, ...], bound: bool = False) -> Front | None:
@@ -94,8 +101,7 @@ class Stages:
         device = replace(setting.accelerator, static_w=0.0) if bound else room_for(setting, at, held)
         if device is None:
             return None
-        sizes = tuple(setting.tile_sizes(at, dict(choice.tile)).values())
-        key = (at, sizes, choice.homes[at], choice.sources[at], choice.overlap)
+        key = self._key(at, choice)
         entries = self.known.setdefault(key, [])
         problem = tile_problem(setting, at, choice)
         if not entries:
@@ -110,6 +116,28 @@ class Stages:
         entries.append(self._search(at, choice, device))
         return entries[-1][1]
 
+    def bound(self, at: int, choice: Choice) -> tuple[tuple[float, float], ...]:
+        """Give pairs of energy and cycles, one of which no mapping of a product's tile beats in either."""
+        key = self._key(at, choice)
+        if key not in self.bounds:
+            problem, rules = tile_problem(self.setting, at, choice), self.rules(choice)
+            device = replace(self.setting.accelerator, static_w=0.0)
+            ways = spatial_choices(problem, device, rules)
+            least: dict[float, float] = {}
+            for pattern in patterns(problem, device, rules, ways, False):
+                for energy, cycles in zip(pattern.energy.tolist(), pattern.cycles.tolist(), strict=True):
+                    least[cycles] = min(energy, least.get(cycles, np.inf))
+            pairs: list[tuple[float, float]] = []
+            for cycles in sorted(least):
+                if not pairs or least[cycles] < pairs[-1][0]:
+                    pairs.append((least[cycles], cycles))
+            self.bounds[key] = tuple(pairs)
+        return self.bounds[key]
+
+    def _key(self, at: int, choice: Choice) -> Hashable:
+        sizes = tuple(self.setting.tile_sizes(at, dict(choice.tile)).values())
+        return at, sizes, choice.homes[at], choice.sources[at], choice.overlap
+
     def rules(self, choice: Choice) -> Conventions:
         """Give how tiles are timed: in series each is filled and drained; overlapping, that hides behind the others."""
         return replace(self.setting.rules, fill_drain=self.setting.rules.fill_drain and not choice.overlap)
@@ -120,14 +148,18 @@ class Stages:
         homes = {role: device.levels[place].name for role, place in choice.homes[at]}
         self.searches += 1
         try:
-            result = search(stage, device, "pareto", conventions=self.rules(choice), resident=homes)
+            result = search(stage, device, self._goal(), conventions=self.rules(choice), resident=homes)
         except MappingError:
             return _room(device), None
         trust = min(1.0, result.lower_bound / result.value) if result.value else 1.0
-        points = result.points
-        return _room(device), Front(
-            tuple(point.mapping for point in points), tuple(point.cost for point in points), trust
-        )
+        mappings = tuple(point.mapping for point in result.points)
+        return _room(device), Front(mappings, tuple(point.cost for point in result.points), trust)
+
+    def _goal(self) -> Objective:
+        """Give what a product's mapping is looked for by: where one number decides, that is the front's only point."""
+        if self.objective == "latency" or (self.objective == "energy" and not self.setting.accelerator.static_w):
+            return self.objective
+        return "pareto"
 
     def price(
         self, at: int, choice: Choice, held: tuple[Held, ...], mapping: Mapping, again: bool
