@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dse.accelerating import AcceleratorModel, accelerator_model
     from dse.model import StandardModel, standard_model
     from dse.pareto import crowding_distance, front_ranks, hypervolume, non_dominated
     from dse.pipeline import Optimized, optimize
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
     from dse.sweeps import sweep
 
 __all__ = [
+    "AcceleratorModel",
     "Knob",
     "Optimized",
     "Points",
     "Result",
     "Space",
     "StandardModel",
+    "accelerator_model",
     "choice",
     "crowding_distance",
     "front_ranks",
@@ -36,6 +39,7 @@ __all__ = [
 ]
 
 _HOME = {
+    **dict.fromkeys(("AcceleratorModel", "accelerator_model"), "dse.accelerating"),
     **dict.fromkeys(("StandardModel", "standard_model"), "dse.model"),
     **dict.fromkeys(("crowding_distance", "front_ranks", "hypervolume", "non_dominated"), "dse.pareto"),
     **dict.fromkeys(("Optimized", "optimize"), "dse.pipeline"),
