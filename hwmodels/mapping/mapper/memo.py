@@ -26,7 +26,7 @@ from workloads.zoo.fetch import cache_folder, write_by_rename
 
 __all__ = ["Memo", "mapping_cache"]
 
-EDITION = 2
+EDITION = 3
 """Of the mapper: raised when it finds other mappings than before."""
 
 
