@@ -1,6 +1,7 @@
 """Figures: rooflines, fronts, mappings, energy, the survey, the memory wall: drawn without a window, written whole."""
 
 from dse.plots.case_study import buffer_grids, time_shares
+from dse.plots.chips import hardware_front
 from dse.plots.energy import Deviation, dram_parts, operation_energy, published_deviations
 from dse.plots.energy_sram import SramPoints, error_distributions, sram_over_capacity
 from dse.plots.fronts import pareto
@@ -31,6 +32,7 @@ __all__ = [
     "dram_parts",
     "error_distributions",
     "flops_breakdown",
+    "hardware_front",
     "hardware_scaling",
     "intensity_over_length",
     "level_traffic",

@@ -33,8 +33,8 @@ from workloads.errors import MappingError
 
 __all__ = ["Answer", "Front"]
 
-FEW = 512
-"""Devices for which a spatial vector is not solved as a whole."""
+FEW, SEVERAL = 512, 32
+"""Devices for which a spatial vector is not solved as a whole, unless they are most of several."""
 
 MOST_BOUNDS = 1 << 20
 """Bounds of spatial vectors that are computed together."""
@@ -150,7 +150,8 @@ class Front:
             first = np.where(left, value, np.inf).argmin(axis=1)[left.any(axis=1)]
             vector = int(np.bincount(first, minlength=len(self.vectors)).argmax())
             mine = self._promising(vector, devices, rows[left[:, vector]], best)
-            if mine.size and (mine.size > FEW or vector in self.opened):
+            most = 2 * mine.size > len(rows) and len(rows) >= SEVERAL
+            if mine.size and (mine.size > FEW or most or vector in self.opened):
                 opened, part = self._open(vector)
                 opened.look(self.make, devices, mine, best, part, self.parts[part])
             elif mine.size:

@@ -97,7 +97,7 @@ def front(
         >>> gemm = narrowed(gemm_operator("g", {"M": 64, "N": 64, "K": 64}), 8)
         >>> found = front(gemm, gemmini).answer([gemmini])
         >>> float(found.cycles[0])
-        1590.0
+        1378.0
     """
     if conventions is not None:
         accelerator = replace(accelerator, conventions=conventions)

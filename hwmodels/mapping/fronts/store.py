@@ -95,7 +95,7 @@ def read_front(path: Path, front: Front) -> bool:
         Whether it was.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened_file, np.load(opened_file, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         head = json.loads(arrays.pop("head").tobytes())
         if head["edition"] != EDITION or head["digest"] != _digest(arrays):
