@@ -187,8 +187,8 @@ def _counted(body: str) -> str:
     rows = [line for line in body.splitlines() if line.startswith("|")]
     match, order, miss = (sum(f"**{word}**" in row for row in rows) for word in ("match", "order", "miss"))
     return (
-        f"Of {match + order + miss} printed numbers that are compared one by one below, {match} are a match, {order} come "
-        f"in order, {miss} are missed; Fig. 13 is compared as a whole."
+        f"Of {match + order + miss} printed numbers that are compared one by one below, {match} are a match, {order} "
+        f"come in order, {miss} are missed; Fig. 13 is compared as a whole."
     )
 
 

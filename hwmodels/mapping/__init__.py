@@ -7,6 +7,7 @@ from hwmodels.mapping.mapper.search import search
 from hwmodels.mapping.mapspace_study import Mapspace, mapspace
 from hwmodels.mapping.problem import Operand, Problem, Window, narrowed, problem_of, problem_on
 from hwmodels.mapping.records import LevelMapping, Loop, Mapping, MappingBatch, Slot, Structure, from_factors
+from hwmodels.mapping.runtime_tiles import runtime_mapping
 from hwmodels.mapping.sampling import Sample, random_mappings
 from hwmodels.mapping.text import mapping_text, parse_mapping
 from hwmodels.mapping.traffic import Traffic, evaluate
@@ -46,6 +47,7 @@ __all__ = [
     "problem_of",
     "problem_on",
     "random_mappings",
+    "runtime_mapping",
     "search",
     "write_certificate",
 ]

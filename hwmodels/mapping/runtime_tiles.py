@@ -77,7 +77,11 @@ def runtime_tiles(rows: int, columns: int, depth: int, accelerator: Accelerator)
     most = [math.ceil(size / machine.side) for size in (columns, rows, depth)]
     square = math.isqrt(machine.sum_blocks)
     if not square or machine.operand_blocks < 2 * square:
-        raise MappingError(f"{accelerator.name}: half of its buffers holds no block of {machine.side} x {machine.side}")
+        raise MappingError(
+            f"{accelerator.name}: the runtime's rule finds no tile: half of {machine.accumulator.name} holds {square} "
+            f"x {square} blocks of {machine.side} x {machine.side} sums; half of {machine.scratchpad.name} has to hold "
+            f"{max(2 * square, 2)} blocks of operands, and holds {machine.operand_blocks}; enlarge it, or search()"
+        )
     tile = [min(most[0], square), min(most[1], square), min(most[2], machine.operand_blocks // 2 // square)]
     grew = True
     while grew:
