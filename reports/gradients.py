@@ -123,8 +123,8 @@ def four_knobs_section() -> str:
     ]
     note = (
         f"{', '.join(levels)} of `eyeriss` at 1/8 to 8 times their size: {len(prices.factors) ** len(levels):,} "
-        "designs, within 1.5 mm2; reference conventions, bert_qk. Random designs of the grid are each searched exactly, for as "
-        "long as the descent took. EDP in uJ x cycles."
+        "designs, within 1.5 mm2; reference conventions, bert_qk. Random designs of the grid are each searched "
+        "exactly, for as long as the descent took. EDP in uJ x cycles."
     )
     return f"## Four buffers and tiles\n\n{note}\n\n{table(header, rows)}\n"
 
@@ -132,8 +132,8 @@ def four_knobs_section() -> str:
 HEAD = """# Gradient search
 
 Written by `python -m reports.gradients`. `dse.gradients` writes the traffic formulas of the mapper in torch, for
-factors between the whole numbers; at whole factors its costs are those of `hwmodels.mapping.evaluate` (tests hold that to 1e-9
-under both conventions). `descend` searches tiles, `descend_buffers` tiles and buffers together.
+factors between the whole numbers; at whole factors its costs are those of `hwmodels.mapping.evaluate` (tests hold that to
+1e-9 under both conventions). `descend` searches tiles, `descend_buffers` tiles and buffers together.
 """
 
 VERDICT = """## When it pays

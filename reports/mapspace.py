@@ -34,8 +34,8 @@ Written by `python -m reports.mapspace`. {samples:,} random valid mappings of ea
 
 How they are drawn: of each dim an ordered factorisation over the temporal loops of all levels and the mesh axis that
 can unroll it; of each level an order of all dims, each mapping for itself (also for convolutions with 7 dims); bypass
-where the device allows it (here nowhere). All uniform and independent; what asks the mesh for too much or does not fit is
-drawn again. Convolutions are not padded, as in Timeloop: the input is larger instead.
+where the device allows it (here nowhere). All uniform and independent; what asks the mesh for too much or does not fit
+is drawn again. Convolutions are not padded, as in Timeloop: the input is larger instead.
 
 Printed: arXiv 2302.14017, section 5.5.1 and Figs. 18 to 20, "Timeloop random valid mappings" on the survey's own model
 of Gemmini, relative to the best of the sample. Nothing here was fitted to them.

@@ -8,6 +8,7 @@ from dse.plots.fronts import pareto
 from dse.plots.lengths import intensity_over_length, normalized_latency
 from dse.plots.machines import machine_run
 from dse.plots.mappings import level_traffic, loop_nest, network_traffic
+from dse.plots.mapspaces import gap_over_time, random_mappings_edp
 from dse.plots.memory_wall import hardware_scaling, model_size_scaling, training_compute_scaling
 from dse.plots.rooflines import roofline
 from dse.plots.style import COLOURS, FILE_TYPES, axis_label, save_figure
@@ -33,6 +34,7 @@ __all__ = [
     "error_distributions",
     "flops_breakdown",
     "hardware_front",
+    "gap_over_time",
     "hardware_scaling",
     "intensity_over_length",
     "level_traffic",
@@ -45,6 +47,7 @@ __all__ = [
     "operation_energy",
     "pareto",
     "published_deviations",
+    "random_mappings_edp",
     "resnet_beside_bert",
     "roofline",
     "save_figure",
