@@ -132,16 +132,16 @@ def four_knobs_section() -> str:
 HEAD = """# Gradient search
 
 Written by `python -m reports.gradients`. `dse.gradients` writes the traffic formulas of the mapper in torch, for
-factors between the whole numbers; at whole factors its costs are those of `hwmodels.mapping.evaluate` (tests hold that to
-1e-9 under both conventions). `descend` searches tiles, `descend_buffers` tiles and buffers together.
+factors between the whole numbers; at whole factors its costs are those of `hwmodels.mapping.evaluate` (tests hold that
+to 1e-9 under both conventions). `descend` searches tiles, `descend_buffers` tiles and buffers together.
 """
 
 VERDICT = """## When it pays
 
 - For the tiles of one operator it does not: the exact search is many times faster and proves what it finds.
 - With two buffers it does not either: a grid that is searched exactly takes less time than one descent.
-- With four and more knobs a grid is out of reach; the first table says what a descent gives beside random designs that
-  are searched exactly in the same time. Exact tiles for its buffers cost next to nothing more.
+- With four and more knobs a grid is out of reach; the first table says what a descent gives beside random designs
+  that are searched exactly in the same time. Exact tiles for its buffers cost next to nothing more.
 - It stays a local search: a gap is known only where the exact search can be asked, and windows (convolutions) and
   levels with serial loads are refused.
 """

@@ -42,11 +42,11 @@ def test_at_whole_factors_costs_are_those_of_the_cost_model(
 ) -> None:
     found = gradients.relax(operator, gemmini, conventions=rules, relaxed=relaxed)
     rng = np.random.default_rng(0)
-    lot = found.maker.draw(rng)[0].first(150)
+    lot = found.maker.draw(rng)[0].first(40 if relaxed else 150)
     places = rng.integers(len(found.orders), size=(len(lot.draws), found.depth))
     lot = Lot(lot.draws, lot.pattern, lot.factors, found.orders[places][:, :, ::-1])
     ours = gradients.costs(found, found.point(lot.factors, places, lot.pattern), exact=True)
-    assert len(lot.draws) > 50
+    assert len(lot.draws) >= 40
     assert (ours.excess == 0.0).all()
     for batch, rows in found.maker.batches([lot]):
         theirs = evaluate(operator, gemmini, batch, rules, relaxed)
@@ -73,7 +73,7 @@ def test_gradients_are_finite_differences(gemmini: Accelerator, rules: Conventio
             ends = []
             for sign in (1.0, -1.0):
                 flat[at] += sign * step
-                ends.append(float(loss()))
+                ends.append(float(loss().detach()))
                 flat[at] -= sign * step
             slope = (ends[0] - ends[1]) / (2.0 * step)
             assert float(tensor.grad.reshape(-1)[at]) == pytest.approx(slope, rel=1e-4, abs=1e-6)
@@ -89,7 +89,7 @@ def test_what_does_not_fit_has_excess(gemmini: Accelerator) -> None:
 
 def test_a_descent_comes_near_the_proven_optimum_and_repeats(gemmini: Accelerator) -> None:
     best = search(GEMM, gemmini)
-    first, again = (gradients.descend(GEMM, gemmini, seed=0, starts=64, steps=60, rounds=2) for _ in range(2))
+    first, again = (gradients.descend(GEMM, gemmini, seed=0, starts=64, steps=40, rounds=1) for _ in range(2))
     assert best.gap == 0.0
     assert first.mapping == again.mapping
     assert best.value * (1.0 - 1e-9) <= first.value <= 1.1 * best.value
@@ -98,7 +98,7 @@ def test_a_descent_comes_near_the_proven_optimum_and_repeats(gemmini: Accelerato
 
 def test_buffers_and_tiles_together_stay_within_the_area(gemmini: Accelerator) -> None:
     prices = gradients.buffer_prices(gemmini, ["Scratchpad", "Accumulator"], 2.0 ** np.arange(-3, 2))
-    found = gradients.descend_buffers([(GEMM, 2)], prices, most_mm2=1.3, seed=0, starts=32, steps=60)
+    found = gradients.descend_buffers([(GEMM, 2)], prices, most_mm2=1.3, seed=0, starts=32, steps=40)
     designs = [
         search(GEMM, gradients.with_buffers(gemmini, prices.at(places))[0]).value * 4 for places in prices.grid(1.3)
     ]
