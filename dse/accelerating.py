@@ -24,8 +24,8 @@ __all__ = ["AcceleratorModel", "accelerator_model"]
 class AcceleratorModel:
     """A function from design points to columns.
 
-    Knobs are those of `hwmodels.mapping.fronts`: ``rows``, ``columns``, ``clock_scale``, ``capacity_scale.LEVEL``,
-    ``bandwidth_scale.LEVEL``, ``energy_scale.LEVEL``; each is priced, or refused.
+    Knobs are those of `hwmodels.mapping.fronts`: ``array_rows``, ``array_columns``, ``clock_scale``,
+    ``capacity_scale.LEVEL``, ``bandwidth_scale.LEVEL``, ``energy_scale.LEVEL``; each is priced, or refused.
 
     Attributes:
         fronts: Of the network.
@@ -89,7 +89,7 @@ def accelerator_model(
     Example:
         >>> import dse
         >>> from workloads import zoo
-        >>> space = dse.Space(**{"capacity_scale.Scratchpad": [0.5, 1.0], "rows": [8, 16]})
+        >>> space = dse.Space(**{"capacity_scale.Scratchpad": [0.5, 1.0], "array_rows": [8, 16]})
         >>> model = dse.accelerator_model(zoo.architecture("bert-tiny", seq=32), "gemmini")
         >>> result = dse.sweep(space, model, minimize=["latency_s", "area_mm2"])
         >>> len(result)

@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dse.accelerating import COLUMNS as ACCELERATOR_COLUMNS
+from dse.accelerating import AcceleratorModel
+from dse.batches import Model
 from dse.cli.inputs import whole_number
+from dse.cli.sweep_accelerators import KEYS, accelerator_of, check_knob, model_of
 from dse.cli.sweep_model import MODEL_KEYS, in_file, load_workloads, model_source
-from dse.model import KNOBS
+from dse.model import KNOBS, standard_model
 from dse.space import Knob, Space, grid, log_uniform, per_layer, uniform
+from hwmodels.spatial import Accelerator
 from workloads.errors import DseError, SpaceError, nearest
 from workloads.workload import Workload
 
@@ -33,7 +38,7 @@ MOST_POINTS = 5_000_000
 """Points that an exhaustive search takes on without being told a budget."""
 
 _KEYS = {
-    "": ("model", "space", "search", "constraints"),
+    "": ("model", "space", "search", "constraints", "accelerator"),
     "model": MODEL_KEYS,
     "search": ("method", "minimize", "budget", "seed", "population"),
 }
@@ -54,6 +59,7 @@ class SweepConfig:
         seed: Of the search.
         population: Of NSGA-II.
         bounds: Column to (lower, upper).
+        accelerator: The model where the device is a spatial one; None: the standard model.
     """
 
     path: Path
@@ -65,6 +71,17 @@ class SweepConfig:
     seed: int
     population: int
     bounds: Mapping[str, tuple[float | None, float | None]]
+    accelerator: AcceleratorModel | None = None
+
+    @property
+    def model(self) -> Model:
+        """Design points to columns."""
+        return standard_model(self.workloads) if self.accelerator is None else self.accelerator
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Columns of the model, and their units."""
+        return COLUMNS if self.accelerator is None else ACCELERATOR_COLUMNS
 
 
 def read_config(path: Path) -> SweepConfig:
@@ -93,16 +110,16 @@ def _checked(data: Mapping[str, Any], path: Path) -> SweepConfig:
     model, search = _table(data, "model"), _table(data, "search", {})
     _check_keys(model, "model", _KEYS["model"])
     _check_keys(search, "search", _KEYS["search"])
-    minimize = tuple(_names(search.get("minimize", ["latency_s", "energy_j"]), "search.minimize", COLUMNS))
+    knobs = _table(data, "space")
+    machine = accelerator_of(knobs.get("device"), path.parent)
+    columns = COLUMNS if machine is None else ACCELERATOR_COLUMNS
+    minimize = tuple(_names(search.get("minimize", ["latency_s", "energy_j"]), "search.minimize", columns))
     method = search.get("method", "exhaustive")
     if method not in METHODS:
         raise SpaceError(f"search.method: found {method!r}; {nearest(str(method), METHODS)}")
     _check_effects(search, method)
-    bounds = {name: _bound(name, value) for name, value in _table(data, "constraints", {}).items()}
-    knobs = _table(data, "space")
-    _check_keys(knobs, "space", KNOBS)
-    if not knobs:
-        raise SpaceError(f"space: has no knob; known: {', '.join(KNOBS)}")
+    bounds = {name: _bound(name, value, columns) for name, value in _table(data, "constraints", {}).items()}
+    knobs = _checked_knobs(knobs, machine)
     source = model_source(model, path.parent)
     batches = [whole_number(size, "space.batch") for size in _values(knobs["batch"])] if "batch" in knobs else [None]
     if not batches:
@@ -112,6 +129,8 @@ def _checked(data: Mapping[str, Any], path: Path) -> SweepConfig:
     workloads = load_workloads(source, batches)
     blocks = _blocks(next(iter(workloads.values())))
     space = Space(**{name: _knob(name, value, blocks, path.parent) for name, value in knobs.items()})
+    about = _table(data, "accelerator", {})
+    _check_keys(about, "accelerator", KEYS if machine else ())
     seed = search.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise SpaceError(f"search.seed: found {seed!r}; give a whole number of at least 0")
@@ -125,7 +144,23 @@ def _checked(data: Mapping[str, Any], path: Path) -> SweepConfig:
         seed=seed,
         population=whole_number(search.get("population", 256), "search.population"),
         bounds=bounds,
+        accelerator=None if machine is None else model_of(next(iter(workloads.values())), machine, about),
     )
+
+
+def _checked_knobs(knobs: Mapping[str, Any], machine: Accelerator | None) -> Mapping[str, Any]:
+    """Give the knobs that a space is made of; a spatial accelerator is none of them."""
+    if machine is None:
+        _check_keys(knobs, "space", KNOBS)
+        known: Iterable[str] = KNOBS
+    else:
+        knobs = {name: value for name, value in knobs.items() if name != "device"}
+        for name in knobs:
+            check_knob(machine, name)
+        known = ("array_rows", "array_columns", "clock_scale", "capacity_scale.LEVEL", "bandwidth_scale.LEVEL")
+    if not knobs:
+        raise SpaceError(f"space: has no knob; known: {', '.join(known)}")
+    return knobs
 
 
 def _check_keys(table: Mapping[str, Any], where: str, known: Iterable[str]) -> None:
@@ -234,13 +269,13 @@ def _device_name(name: Any, folder: Path) -> str:
     return text
 
 
-def _bound(name: str, value: Any) -> tuple[float | None, float | None]:
+def _bound(name: str, value: Any, columns: Mapping[str, str]) -> tuple[float | None, float | None]:
     """Read one constraint: { max = "1 ms" }, { min = 1e6, max = 2e6 }."""
-    if name not in COLUMNS:
-        raise SpaceError(f"constraints.{name}: there is no such column; {nearest(name, COLUMNS)}")
+    if name not in columns:
+        raise SpaceError(f"constraints.{name}: there is no such column; {nearest(name, columns)}")
     if not isinstance(value, Mapping) or not value or not set(value) <= {"min", "max"}:
         raise SpaceError(f"constraints.{name}: found {value!r}; write {{ max = ... }}, {{ min = ... }}, or both")
-    low, high = (_quantity(f"constraints.{name}.{end}", value.get(end), COLUMNS[name]) for end in ("min", "max"))
+    low, high = (_quantity(f"constraints.{name}.{end}", value.get(end), columns[name]) for end in ("min", "max"))
     if low is not None and high is not None and low > high:
         raise SpaceError(f"constraints.{name}: min {low:g} is above max {high:g}; nothing meets both")
     return low, high

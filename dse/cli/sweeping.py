@@ -41,13 +41,12 @@ def sweep(
     top: Annotated[int, typer.Option("--top", min=1, help="Points of the front to print.")] = SHOWN,
 ) -> None:
     """Cost every point of a design space, or search it; write the results, the front and a plot."""
-    import dse
     from dse.cli.sweep_checks import check_effects, check_values
     from dse.cli.sweep_config import read_config
 
     settings = read_config(config)
     check_effects(settings.space, config)
-    check_values(settings.space, dse.standard_model(settings.workloads), config)
+    check_values(settings.space, settings.model, config)
     folder = out or Path("runs") / config.stem
     replaced = _prepare(folder, resume)
     start = time.perf_counter()
@@ -93,7 +92,7 @@ def _prepare(folder: Path, resume: bool) -> bool:
 def _searched(settings: SweepConfig, folder: Path, bar: Bar) -> Result:
     import dse
 
-    model = dse.standard_model(settings.workloads)
+    model = settings.model
     search = _search(settings, model)
     # Only NSGA-II looks at constraints; for the others they may change between a run and its resumption.
     bounds = settings.bounds if settings.method == "nsga2" else None
@@ -133,6 +132,8 @@ def _front(result: Result, settings: SweepConfig) -> tuple[Result, np.typing.NDA
     from dse.pareto import non_dominated, objective_matrix
 
     columns = result.columns
+    if not np.isfinite(columns["latency_s"]).any() and settings.accelerator is not None:
+        raise SpaceError(f"{settings.path}: nothing of the space fits all operators; give its buffers more capacity")
     if not np.isfinite(columns["latency_s"]).any():
         least = float(np.min(columns["peak_bytes"]))
         raise SpaceError(
@@ -190,15 +191,19 @@ def _print_front(front: Result, settings: SweepConfig, top: int) -> None:
     """Print points of the front, evenly spaced along it: the knobs that vary, then the columns."""
     import numpy as np
 
-    from dse.cli.sweep_config import COLUMNS
-
     count = min(top, len(front))
     index = np.unique(np.linspace(0, len(front) - 1, count).round().astype(int))
     shown = front.take(index)
     knobs = {name: _cells(shown, name) for name, knob in settings.space.knobs.items() if _varies(knob)}
-    names = list(dict.fromkeys([*settings.minimize, *settings.bounds, "latency_s", "energy_j", "size_bytes"]))
-    columns = {name: [si(float(value), COLUMNS[name]) for value in shown.columns[name]] for name in names}
-    header = [*(name.replace("_", "\n", 1) for name in knobs), *(name.rpartition("_")[0] or name for name in columns)]
+    names = list(
+        dict.fromkeys([*settings.minimize, *settings.bounds, "latency_s", "energy_j", "size_bytes", "area_mm2"])
+    )
+    names = [name for name in names if name in settings.columns]
+    columns = {name: [si(float(value), settings.columns[name]) for value in shown.columns[name]] for name in names}
+    header = [
+        *(name.replace("_scale.", "\n").replace("_", "\n", 1) for name in knobs),
+        *(name.rpartition("_")[0] or name for name in columns),
+    ]
     rows = [list(row) for row in zip(*knobs.values(), *columns.values(), strict=True)]
     some = f", {len(shown)} of {len(front)} evenly along it" if len(shown) < len(front) else ""
     left = (0,) if "device" in knobs and next(iter(knobs)) == "device" else ()

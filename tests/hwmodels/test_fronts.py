@@ -245,7 +245,7 @@ def test_a_sweep_of_a_network_is_that_of_fresh_searches_on_priced_accelerators()
 def test_a_sweep_of_array_sizes_is_that_of_each_size() -> None:
     device = hwmodels.load("gemmini", kind=Accelerator)
     fronts = network_fronts(zoo.architecture("bert-tiny", seq=32), device)
-    both = fronts.sweep({"rows": [8, 16], "columns": [8, 32], "capacity_scale.Scratchpad": [1.0, 0.5]})
+    both = fronts.sweep({"array_rows": [8, 16], "array_columns": [8, 32], "capacity_scale.Scratchpad": [1.0, 0.5]})
     for row, (rows, columns, scale) in enumerate(((8, 8, 1.0), (16, 32, 0.5))):
         alone = network_fronts(
             zoo.architecture("bert-tiny", seq=32), hwmodels.resized(device, rows=rows, columns=columns)
@@ -269,8 +269,8 @@ def test_energy_of_a_level_is_a_users_own_number() -> None:
         ({"capacity_scale.DRAM": 2.0}, "capacity of DRAM has no price: it has no bound"),
         ({"bandwidth_scale.WReg": 2.0}, "bandwidth of WReg has no price: the device states none"),
         ({"capacity_scale.Scratchpd": 2.0}, "there is no knob 'capacity_scale.Scratchpd'.*capacity_scale.Scratchpad"),
-        ({"clock_scale": [1.0, 0.9], "rows": [8, 16, 32]}, "knobs of different lengths: 2, 3"),
-        ({"rows": 8.5}, "knob 'rows' takes whole numbers"),
+        ({"clock_scale": [1.0, 0.9], "array_rows": [8, 16, 32]}, "knobs of different lengths: 2, 3"),
+        ({"array_rows": 8.5}, "knob 'array_rows' takes whole numbers"),
         ({"energy_scale.DRAM": -1.0}, "takes numbers above zero"),
     ],
 )

@@ -89,7 +89,7 @@ class NetworkFronts:
         names = ("latency_s", "energy_j", "edp_j_s", "area_mm2", "cycles", "utilization")
         columns = {name: np.zeros(n) for name in names}
         for sizes, rows in _by_size(every, n):
-            device = resized(self.accelerator, rows=sizes.get("rows"), columns=sizes.get("columns"))
+            device = resized(self.accelerator, rows=sizes.get("array_rows"), columns=sizes.get("array_columns"))
             mine = {name: value[rows] for name, value in every.items() if name not in SIZES}
             for name, values in self._sized(device, mine, len(rows), objective, dram).items():
                 columns[name][rows] = values

@@ -1,8 +1,8 @@
 """Hardware knobs of a sweep as devices with prices: what a knob moves follows from `hwmodels.energy`.
 
 Knobs are factors on what the accelerator has: ``clock_scale``, ``capacity_scale.LEVEL``, ``bandwidth_scale.LEVEL``, and
-``energy_scale.LEVEL`` on the energy of a word, which is a user's own number; ``rows`` and ``columns`` are sizes of the
-array. Area, leakage, energies, clock and ports follow as `price` and `priced` say; a knob without a price is refused.
+``energy_scale.LEVEL`` on the energy of a word, which is a user's own number; ``array_rows`` and ``array_columns`` are
+sizes. Area, leakage, energies, clock and ports follow as `price` and `priced` say; a knob without a price is refused.
 """
 
 from __future__ import annotations
@@ -18,13 +18,25 @@ from hwmodels.mapping.timing import Floats
 from hwmodels.spatial import Accelerator
 from workloads.errors import SpecError, nearest
 
-__all__ = ["KINDS", "SIZES", "check_knobs", "priced_devices"]
+__all__ = ["KINDS", "SIZES", "check_knobs", "knobs_of", "priced_devices"]
 
 KINDS = ("capacity_scale", "bandwidth_scale", "energy_scale")
 """Knobs of a level; as in ``capacity_scale.Scratchpad``."""
 
-SIZES = ("rows", "columns")
+SIZES = ("array_rows", "array_columns")
 """Knobs of the array: whole numbers."""
+
+
+def knobs_of(accelerator: Accelerator) -> tuple[str, ...]:
+    """Name the knobs of an accelerator; some of them may have no price.
+
+    Example:
+        >>> import hwmodels
+        >>> knobs_of(hwmodels.load("gemmini"))[:4]
+        ('array_rows', 'array_columns', 'clock_scale', 'capacity_scale.DRAM')
+    """
+    levels = [level.name for level in accelerator.levels]
+    return (*SIZES, "clock_scale", *(f"{kind}.{level}" for kind in KINDS for level in levels))
 
 
 def check_knobs(accelerator: Accelerator, knobs: Mapping[str, ArrayLike]) -> int:
@@ -33,8 +45,7 @@ def check_knobs(accelerator: Accelerator, knobs: Mapping[str, ArrayLike]) -> int
     Raises:
         SpecError: An unknown knob or level, numbers that are not above zero, or arrays of different lengths.
     """
-    levels = [level.name for level in accelerator.levels]
-    known = [*SIZES, "clock_scale", *(f"{kind}.{level}" for kind in KINDS for level in levels)]
+    known = knobs_of(accelerator)
     sizes = set()
     for name, value in knobs.items():
         if name not in known:
