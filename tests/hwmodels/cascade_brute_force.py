@@ -1,7 +1,7 @@
 """Every fused mapping of a tiny cascade, walked iteration by iteration: what `search_cascade` must not miss.
 
-Nothing of `hwmodels.mapping.cascades` but its records of operators is used: loops, residents, rooms, loads, revisits and
-times are worked out here, step by step; the cost model prices every mapping of every tile.
+Nothing of `hwmodels.mapping.cascades` but its records of operators is used: loops, residents, rooms, loads, revisits
+and times are worked out here, step by step; the cost model prices every mapping of every tile.
 
 What is walked: queries x keys -> functions -> x values (or without the last product) on devices whose sums lie in one
 level with ports that never bind, so that adding to sums costs their reading and no time.
@@ -138,7 +138,9 @@ class Walk:
         if adds or (pair and links[1].functions):
             homes[1]["O"] = SUMS
             copies = twice if blocks > 1 or not adds else 1
-            items.append(_Item(SUMS, self._tile(links[1].sums, way), copies, EVERY if way.overlap or adds else {1}, {1}))
+            items.append(
+                _Item(SUMS, self._tile(links[1].sums, way), copies, EVERY if way.overlap or adds else {1}, {1})
+            )
         for tensor in (one for link in links for one in _further(link)):
             if not _same(tensor, links[0].sums):
                 copies = 2 if way.overlap and self._loads(tensor.name, order, trips) > 1 else 1
@@ -160,7 +162,7 @@ class Walk:
             mine = {name: words - sum(one.taken for one in live if one.level == name)
                     + sum(one.words for one in live if one.level == name and at in one.owners)
                     for name, words in room.items()}  # fmt: skip
-            found = self._mappings(self._stage(at, way), homes[at], mine, way.overlap)
+            found = self._mappings(self._stage(at, way), homes[at], mine, not order)
             if found is None:
                 return
             costs.append(found)
@@ -174,17 +176,15 @@ class Walk:
         op = self.cascade.links[at].product
         return replace(op, dims={dim: way.tiles.get(dim, size) for dim, size in op.dims.items()})
 
-    def _mappings(
-        self, op: Operator, homes: dict[str, str], room: dict[str, float], overlap: bool
-    ) -> np.ndarray | None:
+    def _mappings(self, op: Operator, homes: dict[str, str], room: dict[str, float], alone: bool) -> np.ndarray | None:
         """Give energy, cycles, outermost reads and writes of all mappings that no other one matches or beats in all."""
         if min(room.values()) < 0:
             return None
-        key = (tuple(op.dims.items()), op.name, tuple(sorted(homes.items())), overlap)
+        key = (tuple(op.dims.items()), op.name, tuple(sorted(homes.items())), alone)
         if key not in self.known:
             levels = tuple(replace(level, capacity_words=None) for level in self.device.levels)
             device = replace(self.device, levels=levels, static_w=0.0)
-            rules = replace(self.rules, fill_drain=self.rules.fill_drain and not overlap)
+            rules = replace(self.rules, fill_drain=self.rules.fill_drain and alone)
             self.known[key] = _every_cost(op, device, rules, homes)
         table = self.known[key]
         for at, level in enumerate(self.device.levels[1:]):
@@ -197,9 +197,13 @@ class Walk:
     def _offer(self, way: _Way, costs: list[np.ndarray], adds: bool) -> None:
         """Add up the walk, for all pairs of the products' mappings at once."""
         device = self.device
-        rates = [rate or np.inf for rate in (device.levels[0].read_words_per_cycle, device.levels[0].write_words_per_cycle)]
+        rates = [
+            rate or np.inf for rate in (device.levels[0].read_words_per_cycle, device.levels[0].write_words_per_cycle)
+        ]
         shared = device.levels[0].shared_port
-        stages = [_Stage(*np.moveaxis(table[:, None] if at == 0 else table[None], 2, 0)) for at, table in enumerate(costs)]
+        stages = [
+            _Stage(*np.moveaxis(table[:, None] if at == 0 else table[None], 2, 0)) for at, table in enumerate(costs)
+        ]
         total, first = _Sums(), _Sums()
         once: set[str] = set()
         energy: Any = 0.0
@@ -211,9 +215,9 @@ class Walk:
             if kind[1] not in once:
                 once.add(kind[1])
                 first.add(alone, kind, read / rates[0], written / rates[1])
-        cycles = total.series
+        fill = sum(axis.size - 1 for axis in device.levels[-1].mesh) if self.rules.fill_drain else 0
+        cycles = total.series + (total.products * fill if way.order else 0)
         if way.overlap:
-            fill = sum(axis.size - 1 for axis in device.levels[-1].mesh) if self.rules.fill_drain else 0
             ports = [_port(one.read, one.written, shared) for one in (total, first)]
             rests = ports[0] - ports[1], total.array - first.array, total.vector - first.vector
             cycles = first.series + np.maximum(np.maximum(*rests[:2]), rests[2]) + fill
@@ -231,7 +235,7 @@ class Walk:
         state: dict[str, Any] = {}
         shared = [sorted(_dims(link.sums) & set(way.trips)) for link in links]
         for step, at in enumerate(visits):
-            for place, link in enumerate(links):
+            for link in links:
                 for tensor in link.product.inputs[:2]:
                     if tensor.name in way.stay:
                         yield from self._load(tensor, way, at, state, pad)
@@ -248,8 +252,13 @@ class Walk:
             again = adds and key in seen
             outputs = self._tile(links[1].sums, way)
             if again and state.get("outputs") != key:  # it went out unfinished, and comes back
-                yield ("transfer", "back", 0.0, 0.0), outputs * (dram.read_j + sums.write_j), \
-                    outputs / (sums.write_words_per_cycle or np.inf), outputs, 0.0
+                yield (
+                    ("transfer", "back", 0.0, 0.0),
+                    outputs * (dram.read_j + sums.write_j),
+                    outputs / (sums.write_words_per_cycle or np.inf),
+                    outputs,
+                    0.0,
+                )
             seen.add(key)
             state["outputs"] = key
             yield self._product(1, way, stages[1], outputs * sums.read_j if again else 0.0)
@@ -276,17 +285,33 @@ class Walk:
         state[tensor.name] = key
         words = self._tile(tensor, way)
         cycles = words / level.write_words_per_cycle if level.write_words_per_cycle else 0.0
-        yield ("transfer", f"load {tensor.name}", 0.0, 0.0), words * (self.device.levels[0].read_j + level.write_j), \
-            cycles, words, 0.0
+        yield (
+            ("transfer", f"load {tensor.name}", 0.0, 0.0),
+            words * (self.device.levels[0].read_j + level.write_j),
+            cycles,
+            words,
+            0.0,
+        )
 
     def _product(self, place: int, way: _Way, stage: _Stage, more_j: float) -> Any:
         link = self.cascade.links[place]
         if place == 0 and way.passing and link.functions:
             _, joules, cycles, _, _ = self._functions(0, way)
             longest = np.maximum(stage.cycles, cycles)
-            return ("both", "product 0", stage.cycles, cycles), stage.energy_j + joules, longest, stage.read, stage.written
-        return ("product", f"product {place}", stage.cycles, 0.0), stage.energy_j + more_j, stage.cycles, stage.read, \
-            stage.written
+            return (
+                ("both", "product 0", stage.cycles, cycles),
+                stage.energy_j + joules,
+                longest,
+                stage.read,
+                stage.written,
+            )
+        return (
+            ("product", f"product {place}", stage.cycles, 0.0),
+            stage.energy_j + more_j,
+            stage.cycles,
+            stage.read,
+            stage.written,
+        )
 
     def _functions(self, place: int, way: _Way) -> Any:
         links, engine, (dram, pad, sums) = self.cascade.links, self.engine, self.device.levels
@@ -366,9 +391,11 @@ class _Sums:
     vector: Any = 0.0
     read: Any = 0.0
     written: Any = 0.0
+    products: int = 0
 
     def add(self, alone: Any, kind: tuple[str, str, Any, Any], read: Any, written: Any) -> None:
         self.series = self.series + alone
+        self.products += kind[0] in ("product", "both")
         self.array = self.array + kind[2]
         self.vector = self.vector + kind[3]
         self.read = self.read + read
@@ -406,7 +433,7 @@ def _every_batch(op: Operator, device: Accelerator, rules: Conventions) -> Itera
 
 
 def _walk(order: tuple[str, ...], trips: dict[str, int]) -> Iterator[dict[str, int]]:
-    rest = {dim: 0 for dim in trips}
+    rest = dict.fromkeys(trips, 0)
     for values in product(*[range(trips[dim]) for dim in order]):
         yield {**rest, **dict(zip(order, values, strict=True))}
 

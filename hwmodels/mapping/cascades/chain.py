@@ -1,7 +1,7 @@
 """Cascades: products and the functions between them, with one name for every index.
 
-A `Cascade` is one product or two, each followed by the functions that its results pass through: queries x keys, softmax,
-x values. The operators of a network name their dims each for itself; here a dim has the same name in all of them.
+A `Cascade` is one product or two, each followed by the functions that its results pass through: queries x keys,
+softmax, x values. The operators of a network name their dims each for itself; here a dim has the same name in all.
 """
 
 from __future__ import annotations

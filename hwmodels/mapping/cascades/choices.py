@@ -3,8 +3,8 @@
 The space: every tile of the shared dims that divides them; every order of the loops over tiles that differs in how
 often a tensor is loaded; every further operand of a product resident over the loops that do not index it, or streaming,
 each by itself; functions on whole tiles or in passing; stages in series, or overlapping with two copies of what they
-hand on. Dims that index everything are outermost, and are walked one index at a time where no mesh axis unrolls them. An
-output that is added to over iterations lies whole in a buffer.
+hand on. Dims that index everything are outermost, and are walked one index at a time where no mesh axis unrolls them.
+An output that is added to over iterations lies whole in a buffer.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ def tiles_of(setting: Setting) -> Iterator[dict[str, int]]:
     """Give the tiles of the shared dims; rows that have no online form stay whole."""
     sizes = setting.cascade.sizes
     rows = setting.cascade.links[0].whole_rows
-    options = []
+    options: list[tuple[int, ...]] = []
     for dim in setting.shared:
         if dim in rows and setting.form is None:
-            options.append((sizes[dim],))
+            options.append((int(sizes[dim]),))
         elif dim in setting.one_by_one:
             options.append((1,))
         else:

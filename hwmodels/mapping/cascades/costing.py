@@ -1,13 +1,16 @@
 """What a fused mapping costs: energies and times of its parts put together.
 
-In series, stages of an iteration follow each other, and each pays for itself: the first tiles of a product are loaded
-before its first step, residents before the iteration that needs them. Functions in passing keep pace with their product.
+Buffers that load while they work do so across stages too: while a product works on its last tiles, the first ones of
+the next product come in, and its last outputs leave during the next. So with more than one iteration a product costs
+its cycles without loading first and storing last tiles; with one, all of them.
+
+In series, stages of an iteration follow each other, the array is filled and drained for every product, and residents
+are loaded before the iteration that needs them. Functions in passing keep pace with their product.
 
 Overlapping, the array, the engine and the port of the outermost level work on different iterations at once, with two
 copies of every tile that they hand on or that changes. The first iteration passes through all stages; then the one of
-the three that is busy longest sets the pace, and loading, filling and draining of single products hides behind the
-stages beside them. The array is filled and drained once. Ports on the chip are not shared out between array and engine:
-each alone is held to them (a buffer of several banks).
+the three that is busy longest sets the pace. The array is filled and drained once. Ports on the chip are not shared out
+between array and engine: each alone is held to them (a buffer of several banks).
 
 Static power flows over the whole latency.
 """
@@ -162,6 +165,8 @@ def _in_series(setting: Setting, plan: Plan, pairs: Sequence[Pair]) -> float:
         cycles += _after(setting, plan, at) * (plan.number if at == 0 else plan.fresh)
     if plan.online is not None:
         cycles += plan.number * plan.online[0].cycles + plan.fresh * plan.online[1].cycles
+    if plan.number > 1:
+        cycles += plan.number * len(pairs) * _fill(setting)
     return cycles
 
 
@@ -186,7 +191,11 @@ def _overlapping(setting: Setting, plan: Plan, pairs: Sequence[Pair], busy: dict
     port = f"{setting.accelerator.levels[0].name} port"
     shares[port] = once.cycles(setting.rules, 0)
     rest = max(0.0, *[cycles - shares[name] for name, cycles in busy.items()])
-    fill = 0
-    if setting.rules.fill_drain:
-        fill = sum(axis.size - 1 for level in setting.accelerator.levels for axis in level.mesh)
-    return first + rest + fill
+    return first + rest + _fill(setting)
+
+
+def _fill(setting: Setting) -> int:
+    """Give the cycles in which the whole array fills and drains."""
+    if not setting.rules.fill_drain:
+        return 0
+    return sum(axis.size - 1 for level in setting.accelerator.levels for axis in level.mesh)

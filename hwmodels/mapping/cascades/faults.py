@@ -36,5 +36,6 @@ def nothing_fused(setting: Setting) -> str:
     tile = " x ".join(f"{dim} {size}" for dim, size in smallest.items())
     names = " and ".join(problem.name for problem in setting.problems)
     return (
-        f"{text}: even for tiles of {tile}, what {names} hand on leaves their own tiles no room ({have}); leave it unfused"
+        f"{text}: even for tiles of {tile}, what {names} hand on leaves their own tiles no room ({have}); "
+        "leave it unfused"
     )

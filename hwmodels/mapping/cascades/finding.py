@@ -1,4 +1,4 @@
-"""Cascades of a network: attention, feed-forward blocks, products with the functions behind them, by what reads what."""
+"""Cascades of a network: attention, feed-forward blocks, products with functions behind them, by what reads what."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class _Chains:
 
 
 def _aliases(work: Workload) -> dict[str, str]:
-    """Give the tensors that hold what another one does, axis by axis: results of views, and of what an array absorbs."""
+    """Give the tensors that hold what another one does, axis by axis: results of views, and of what arrays absorb."""
     found: dict[str, str] = {}
     for op in work.operators:
         data = [tensor for tensor in op.inputs if tensor.role != "weight"]

@@ -106,7 +106,8 @@ def engine_for(link: Link, accelerator: Accelerator) -> Engine:
                 f"{where}: it runs on {engine.name}, which is no vector unit in the array's number domain on the chip; "
                 f"{function_of(op)!r} has to be among the cycles of one"
             )
-        if accelerator.level_index(engine.level) == 0 or accelerator.instances(accelerator.level_index(engine.level)) > 1:
+        place = accelerator.level_index(engine.level)
+        if place == 0 or accelerator.instances(place) > 1:
             raise MappingError(
                 f"{where}: {engine.name} works on {engine.level}; a tile that it shares with the array has to lie in a "
                 "buffer on the chip, of which there is one"

@@ -13,7 +13,6 @@ from hwmodels.mapping.cascades.functions import (
     online_work,
     outer_words,
     parameter_work,
-    parameters_of,
 )
 from hwmodels.mapping.cascades.rooms import (
     Held,
@@ -157,7 +156,8 @@ def forced(
 
 def _online(setting: Setting, choice: Choice, problems: tuple[Problem, ...]) -> tuple[Work, Work]:
     engine, form = setting.engines[0], setting.form
-    assert engine is not None and form is not None
+    assert engine is not None
+    assert form is not None
     outputs = elements_of(problems[1].sizes, problems[1].operands["O"], setting.rules)
     return online_work(
         form, engine, setting.accelerator, setting.rules, rows_of(setting, choice), outputs, setting.place(0),
@@ -198,7 +198,7 @@ def _parameter_loads(setting: Setting, choice: Choice) -> list[Transfer]:
     trips, found = trips_of(setting, choice), []
     for at, tensor, indexed in setting.parameters:
         engine = setting.engines[at]
-        assert engine is not None and tensor in parameters_of(setting.cascade.links[at])
+        assert engine is not None
         tile = _tile(setting, choice)
         moved, _ = parameter_work(tensor, engine, setting.accelerator, setting.rules, tile, setting.cascade.sizes)
         found.append(Transfer(tensor.name, moved, loads(choice.order, trips, indexed)))

@@ -10,6 +10,7 @@ from hwmodels.mapping.cascades.choices import Choice
 from hwmodels.mapping.cascades.costing import Totals
 from hwmodels.mapping.cascades.unfused import Unfused
 from hwmodels.mapping.mapper.goals import Objective
+from hwmodels.mapping.problem import problem_of
 from hwmodels.mapping.records import Mapping
 from hwmodels.mapping.text import mapping_text, pieces_text
 from hwmodels.spatial import Accelerator, Conventions
@@ -136,7 +137,7 @@ def fused_text(result: FusedResult) -> str:
     for at, (link, homes, mapping) in enumerate(
         zip(result.cascade.links, result.choice.homes, result.mappings, strict=True)
     ):
-        names = {role: tensor for role, tensor in _names(link.product, homes)}
+        names = {role: tensor.name for role, tensor in problem_of(link.product).operands.items()}
         for role, place in homes:
             lines.append(f"{bars}{names[role]} ({role} of {link.product.name}) lies in {levels[place].name}")
         lines.append(f"{bars}{link.product.name}:")
@@ -147,12 +148,3 @@ def fused_text(result: FusedResult) -> str:
             online = ", online" if at == 0 and result.choice.online else ""
             lines.append(f"{bars}{' + '.join(op.op_type for op in link.functions)} {how}{online}")
     return "\n".join(lines)
-
-
-def _names(product: object, homes: tuple[tuple[str, int], ...]) -> list[tuple[str, str]]:
-    from hwmodels.mapping.problem import problem_of
-    from workloads.operator import Operator
-
-    assert isinstance(product, Operator)
-    operands = problem_of(product).operands
-    return [(role, operands[role].name) for role, _ in homes]

@@ -20,8 +20,6 @@ BETWEEN = 2
 
 ALWAYS = frozenset({0, 1, BETWEEN})
 
-BETWEEN_AND_SECOND = frozenset({1, BETWEEN})
-
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -74,7 +72,7 @@ def held_tiles(setting: Setting, choice: Choice, problems: tuple[Problem, ...]) 
             copies = 1 + (choice.overlap and (handed or changes > 1))
             stages, owners = ALWAYS, frozenset({at})
             if handed and not choice.overlap:
-                stages = {("O", 0): frozenset({0, BETWEEN}), ("O", 1): frozenset({1})}.get((role, at), BETWEEN_AND_SECOND)
+                stages = frozenset({0, BETWEEN}) if at == 0 else frozenset({1} if role == "O" else {1, BETWEEN})
             if handed and at == 1 and role == setting.flow and choice.sources[0] == PASSING:
                 stages, owners = frozenset({0, 1, BETWEEN}), frozenset({0, 1})
             held.append(Held(operand.name, place, role, words, copies, stages, owners))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hwmodels.mapping.cascades.chain import Cascade
-from hwmodels.mapping.cascades.choices import Choice, choices, tiles_of
+from hwmodels.mapping.cascades.choices import choices, tiles_of
 from hwmodels.mapping.cascades.costing import Pair, Totals, totals
 from hwmodels.mapping.cascades.faults import nothing_fused
 from hwmodels.mapping.cascades.plan import Plan, plan_of
@@ -53,7 +53,7 @@ def search_cascade(
         find: Finds the mappings of the unfused products; None: `search`.
 
     Raises:
-        MappingError: The cascade cannot be fused there (`setting_of`); or no tile of it fits: what needs how much where.
+        MappingError: The cascade cannot be fused there (`setting_of`), or no tile of it fits: what needs how much.
     """
     if objective not in ("edp", "energy", "latency"):
         raise MappingError(f"objective {objective!r} is none of a cascade's; give edp, energy or latency")

@@ -120,9 +120,9 @@ class Setting:
         return once and not link.whole_rows and "O" in level.keeps
 
     def as_wide(self, place: int) -> bool:
-        """Say whether results that the first product writes into a level are as wide there as the second reads them."""
-        keeps = "O" in self.accelerator.levels[place].keeps
-        return not (keeps and self.rules.bit_true) or self.problems[0].acc_bits == self.problems[1].operands[self.flow].bits
+        """Say whether results that the first product writes into a level are as wide there as the second reads."""
+        keeps = "O" in self.accelerator.levels[place].keeps and self.rules.bit_true
+        return not keeps or self.problems[0].acc_bits == self.problems[1].operands[self.flow].bits
 
     def place(self, at: int) -> int:
         """Give the place of the level that a link's engine works on."""
@@ -164,7 +164,8 @@ def setting_of(cascade: Cascade, accelerator: Accelerator, rules: Conventions) -
     setting = Setting(cascade, accelerator, rules, tuple(problems), engines)
     if setting.pairs and not setting.handovers:
         raise MappingError(
-            f"{cascade.name}: no buffer of {accelerator.name} keeps {setting.flow} of {problems[1].name} and takes what "
-            f"{problems[0].name} makes (takes_outputs); its results have to go through {accelerator.levels[0].name}"
+            f"{cascade.name}: no buffer of {accelerator.name} keeps {setting.flow} of {problems[1].name} and "
+            f"takes what {problems[0].name} makes (takes_outputs); its results have to go through "
+            f"{accelerator.levels[0].name}"
         )
     return setting

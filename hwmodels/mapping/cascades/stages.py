@@ -136,11 +136,11 @@ class Stages:
 
     def _key(self, at: int, choice: Choice) -> Hashable:
         sizes = tuple(self.setting.tile_sizes(at, dict(choice.tile)).values())
-        return at, sizes, choice.homes[at], choice.sources[at], choice.overlap
+        return at, sizes, choice.homes[at], choice.sources[at]
 
     def rules(self, choice: Choice) -> Conventions:
-        """Give how tiles are timed: in series each is filled and drained; overlapping, that hides behind the others."""
-        return replace(self.setting.rules, fill_drain=self.setting.rules.fill_drain and not choice.overlap)
+        """Give how tiles are timed: one that has no neighbour is filled and drained, see `costing`."""
+        return replace(self.setting.rules, fill_drain=self.setting.rules.fill_drain and not choice.order)
 
     def _search(self, at: int, choice: Choice, device: Accelerator) -> tuple[tuple[float, ...], Front | None]:
         setting = self.setting
@@ -161,9 +161,7 @@ class Stages:
             return self.objective
         return "pareto"
 
-    def price(
-        self, at: int, choice: Choice, held: tuple[Held, ...], mapping: Mapping, again: bool
-    ) -> Priced:
+    def price(self, at: int, choice: Choice, held: tuple[Held, ...], mapping: Mapping, again: bool) -> Priced:
         """Cost one mapping of a product's tile within the cascade.
 
         Args:

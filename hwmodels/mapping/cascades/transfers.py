@@ -51,9 +51,7 @@ class Moved:
 
     def cycles(self, rules: Conventions, place: int) -> float:
         """Give the cycles that a level's ports take."""
-        return port_cycles(
-            self.accelerator.levels[place], rules, self.out.get(place, 0.0), self.into.get(place, 0.0)
-        )
+        return port_cycles(self.accelerator.levels[place], rules, self.out.get(place, 0.0), self.into.get(place, 0.0))
 
 
 def port_cycles(level: BufferLevel, rules: Conventions, read: float, written: float) -> float:

@@ -59,7 +59,8 @@ def unfused(setting: Setting, objective: Objective, find: Finder | None = None) 
         return search(product, accelerator, objective, resident=homes)
 
     coster = Coster(device, own if find is None else find)
-    parts = [coster.cost(task, {}, {}) for at, link in enumerate(setting.cascade.links) for task in _tasks(setting, at, link)]
+    tasks = [task for at, link in enumerate(setting.cascade.links) for task in _tasks(setting, at, link)]
+    parts = [coster.cost(task, {}, {}) for task in tasks]
     latency = sum(part.latency_s for part in parts)
     outer = device.levels[0].name
     return Unfused(
