@@ -67,6 +67,7 @@ class Front:
         parts: Mappings, as they were found.
         opened: Spatial vectors that are solved, and the places of their mappings among the parts.
         box: Of the devices that these are solved for.
+        looked: Of spatial vectors that are not solved as a whole, tiles of level 1 and the place of their mappings.
         tops: Closer bounds of spatial vectors, by room.
         stored: What was `solved` when it was last written or read.
     """
@@ -76,6 +77,7 @@ class Front:
     parts: list[Chains] = field(default_factory=list)
     opened: dict[int, tuple[Opened, int]] = field(default_factory=dict)
     box: Box | None = None
+    looked: dict[int, list[tuple[Ints, int]]] = field(default_factory=dict)
     tops: dict[tuple[int, tuple[float, ...]], Floats] = field(default_factory=dict)
     stored: tuple[int, ...] = ()
 
@@ -93,8 +95,9 @@ class Front:
 
     @property
     def solved(self) -> tuple[int, ...]:
-        """Places of the mappings of spatial vectors that are solved for the present box."""
-        return tuple(sorted(part for opened, part in self.opened.values() if opened.box is self.box))
+        """Places of the mappings that were found, but for those of spatial vectors that are solved anew."""
+        whole = [part for opened, part in self.opened.values() if opened.box is self.box]
+        return tuple(sorted([*whole, *(part for looked in self.looked.values() for _, part in looked)]))
 
     @property
     def entries(self) -> int:
@@ -181,11 +184,16 @@ class Front:
         hope = np.zeros(len(tops), dtype=bool)
         for some in blocks(rows, len(tops)):
             hope |= best.useful(*least_costs(self.make, tops, devices.take(some)), some).any(axis=0)
-        chains = chains_of(self.make, self.vectors.nest(vector), np.unique(tile[hope]))
-        self.parts.append(chains)
-        for some in blocks(rows, len(chains)):
-            names = np.arange(len(chains))
-            best.offer(*costs(self.make, chains.table, devices.take(some)), some, len(self.parts) - 1, names)
+        wanted = np.unique(tile[hope])
+        looked = self.looked.setdefault(vector, [])
+        missing = np.setdiff1d(wanted, np.concatenate([tiles for tiles, _ in looked] or [wanted[:0]]))
+        if missing.size:
+            self.parts.append(chains_of(self.make, self.vectors.nest(vector), missing))
+            looked.append((missing, len(self.parts) - 1))
+        for tiles, part in looked:
+            table = self.parts[part].table
+            for some in blocks(rows, len(table)) if np.isin(tiles, wanted).any() else ():
+                best.offer(*costs(self.make, table, devices.take(some)), some, part, np.arange(len(table)))
 
     def _rooms(self, devices: Devices, rows: Ints) -> Floats:
         """Round the capacities of the levels inside level 1 up to powers of 2, of level 1 to the largest."""

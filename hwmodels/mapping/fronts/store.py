@@ -27,7 +27,7 @@ from workloads.zoo.fetch import write_by_rename
 
 __all__ = ["front_key", "read_front", "write_front"]
 
-EDITION = 1
+EDITION = 2
 """Of fronts: raised when their rows or what they hold change."""
 
 COUNTED = 32
@@ -53,27 +53,29 @@ def front_key(operator: Operator, accelerator: Accelerator) -> str:
 
 
 def write_front(path: Path, front: Front) -> None:
-    """Write the spatial vectors of a front that are solved as a whole.
+    """Write what was found of a front.
 
     Raises:
         StoreError: The folder cannot be written.
     """
     assert front.box is not None
-    solved = {vector: pair for vector, pair in front.opened.items() if pair[0].box is front.box}
     arrays: dict[str, Any] = {name: getattr(front.box, name) for name in BOX}
-    structures = []
-    for vector, (opened, part) in solved.items():
-        chains = front.parts[part]
-        arrays |= {
-            f"{vector} table": chains.table,
-            f"{vector} batch": chains.batch,
-            f"{vector} row": chains.row,
-            f"{vector} kept": opened.kept,
-            f"{vector} cover": opened.cover,
-        }
-        arrays |= {f"{vector} steps {number}": batch.steps for number, batch in enumerate(chains.batches)}
-        structures.append([vector, [asdict(batch.structure) for batch in chains.batches]])
-    head = {"edition": EDITION, "vectors": structures, "digest": _digest(arrays)}
+    parts: list[dict[str, Any]] = []
+
+    def put(vector: int, part: int, **further: Any) -> None:
+        number, chains = len(parts), front.parts[part]
+        found = {"table": chains.table, "batch": chains.batch, "row": chains.row, **further}
+        arrays.update({f"{number} {name}": array for name, array in found.items()})
+        arrays.update({f"{number} steps {at}": batch.steps for at, batch in enumerate(chains.batches)})
+        parts.append({"vector": vector, "structures": [asdict(batch.structure) for batch in chains.batches]})
+
+    for vector, (opened, part) in front.opened.items():
+        if opened.box is front.box:
+            put(vector, part, kept=opened.kept, cover=opened.cover)
+    for vector, looked in front.looked.items():
+        for tiles, part in looked:
+            put(vector, part, tiles=tiles)
+    head = {"edition": EDITION, "parts": parts, "digest": _digest(arrays)}
     arrays["head"] = np.frombuffer(json.dumps(head).encode(), dtype=np.uint8)
 
     def write(part: Path) -> None:
@@ -101,19 +103,23 @@ def read_front(path: Path, front: Front) -> bool:
         if head["edition"] != EDITION or head["digest"] != _digest(arrays):
             return False
         box = Box(*(arrays[name] for name in BOX))
-        found = [_vector(arrays, int(vector), structures, front.make, box) for vector, structures in head["vectors"]]
+        found = [_chains(arrays, number, part["structures"], front.make) for number, part in enumerate(head["parts"])]
     except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, MappingError):
         return False
     front.box = box
-    for (vector, _), (opened, chains) in zip(head["vectors"], found, strict=True):
+    for number, (part, chains) in enumerate(zip(head["parts"], found, strict=True)):
+        vector, place = int(part["vector"]), len(front.parts)
         front.parts.append(chains)
-        front.opened[int(vector)] = opened, len(front.parts) - 1
+        if f"{number} tiles" in arrays:
+            front.looked.setdefault(vector, []).append((arrays[f"{number} tiles"], place))
+            continue
+        kept, cover = arrays[f"{number} kept"], arrays[f"{number} cover"]
+        front.opened[vector] = Opened(kept, cover, totals(front.make.layout, chains.table[kept]), box), place
     return True
 
 
-def _vector(
-    arrays: dict[str, Any], vector: int, structures: list[dict[str, Any]], make: Make, box: Box
-) -> tuple[Opened, Chains]:
+def _chains(arrays: dict[str, Any], number: int, structures: list[dict[str, Any]], make: Make) -> Chains:
+    """Give mappings, of which some are counted anew."""
     batches = tuple(
         MappingBatch(
             Structure(
@@ -121,11 +127,11 @@ def _vector(
                 tuple(map(tuple, one["keeps"])),
                 tuple(Slot(**slot) for slot in one["slots"]),
             ),
-            arrays[f"{vector} steps {number}"],
+            arrays[f"{number} steps {at}"],
         )
-        for number, one in enumerate(structures)
+        for at, one in enumerate(structures)
     )
-    table, batch, row, kept, cover = (arrays[f"{vector} {name}"] for name in ("table", "batch", "row", "kept", "cover"))
+    table, batch, row = (arrays[f"{number} {name}"] for name in ("table", "batch", "row"))
     chains = Chains(table, batches, batch, row)
     for place in np.linspace(0, len(chains) - 1, min(COUNTED, len(chains))).astype(int):
         one = batches[int(batch[place])]
@@ -133,7 +139,7 @@ def _vector(
         counts = count_moves(make.problem, make.accelerator, make.rules, one.structure, steps)
         if not np.array_equal(rows_of(make, one.structure, counts)[0], table[place]):
             raise ValueError("another cost model")
-    return Opened(kept, cover, totals(make.layout, table[kept]), box), chains
+    return chains
 
 
 def _digest(arrays: dict[str, Any]) -> str:
