@@ -22,7 +22,19 @@ from numpy.typing import NDArray
 
 from hwmodels.energy.sram.stored import BANKED, QUANTITIES, Block, Objective, stored
 
-__all__ = ["ACCESS", "HEIGHT", "LEAKAGE", "LEAST_ROWS", "READ", "WIDTH", "WRITE", "Cells", "collect_cells", "is_beaten"]
+__all__ = [
+    "ACCESS",
+    "HEIGHT",
+    "LEAKAGE",
+    "LEAST_ROWS",
+    "READ",
+    "WIDTH",
+    "WRITE",
+    "Cells",
+    "collect_cells",
+    "grid_number",
+    "is_beaten",
+]
 
 Floats = NDArray[np.float64]
 
@@ -73,12 +85,12 @@ class Cells:
     @cached_property
     def begins(self) -> NDArray[np.intp]:
         """Number on the grid of the lowest edge of each slot."""
-        return _grid_number(np.array([edges[0] for edges in self.edges]))
+        return grid_number(np.array([edges[0] for edges in self.edges]))
 
     def intervals(self, slot: NDArray[np.intp], depth: Floats) -> NDArray[np.intp]:
         """Give the interval that each depth lies in; the nearest one beyond the ends. Shape (n_points,)."""
         first = self.first[slot]
-        at = first + (_grid_number(depth) - self.begins[slot])
+        at = first + (grid_number(depth) - self.begins[slot])
         return np.minimum(np.maximum(at, first, out=at), self.first[slot + 1] - 1, out=at)
 
     @cached_property
@@ -108,7 +120,7 @@ def grid_depths(first: int, last: int) -> list[int]:
     return [depth for depth in depths if first <= depth <= last]
 
 
-def _grid_number(depth: Floats) -> NDArray[np.intp]:
+def grid_number(depth: Floats) -> NDArray[np.intp]:
     """Number the depths of the grid; between two of them the lower one's."""
     mantissa, exponent = np.frexp(depth)
     return np.asarray(2 * exponent.astype(np.intp) + (mantissa >= 0.75))

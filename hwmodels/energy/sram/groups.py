@@ -12,18 +12,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodels.energy.sram.cells import HEIGHT, LEAKAGE, READ, WIDTH, WRITE
-from hwmodels.energy.sram.choosing import Looked
+from hwmodels.energy.sram.cells import HEIGHT, READ, WIDTH, WRITE
 from hwmodels.energy.sram.exact import printed_rows, rows_of
 from hwmodels.energy.sram.lookup import LARGEST_BANK, WIDEST, Kind, look_up
-from hwmodels.energy.sram.ports import READ_ONLY_LEAKAGE, cell_mm2, more_ports
+from hwmodels.energy.sram.ports import cell_mm2, in_table, look_banks_up
 from hwmodels.energy.sram.quality import Quality
 from hwmodels.energy.sram.registers import full_depth, single_register_shares
 from hwmodels.energy.sram.stored import DEVICES, NODES, PORTS, stored
 from hwmodels.energy.sram.temperature import is_printed, leakage_factor
 from hwmodels.energy.technology import scaling
 
-__all__ = ["Group", "evaluate_group", "in_table", "node_factors", "register_shares"]
+__all__ = ["Group", "evaluate_group", "node_factors", "register_shares"]
 
 Floats = NDArray[np.float64]
 
@@ -101,7 +100,7 @@ def _native(group: Group, size: Floats, width: Floats) -> Found:
 def _computed(group: Group, size: Floats, width: Floats) -> Found:
     """The same where CACTI printed nothing."""
     depth = size / (width * group.banks)
-    looked = _bank(group.kind, width, np.clip(depth, full_depth(width), LARGEST_BANK / width))
+    looked = look_banks_up(group.kind, width, np.clip(depth, full_depth(width), LARGEST_BANK / width))
     values = looked.values
     quality = _ordinary_quality(group, width)
     folds = stored()["orgs"].astype(np.int64)[looked.organisation]
@@ -125,34 +124,10 @@ def _ordinary_quality(group: Group, width: Floats) -> NDArray[np.int8]:
     return np.where(on_grid, Quality.INTERPOLATED, Quality.BETWEEN_WIDTHS).astype(np.int8)
 
 
-def in_table(device: str, ports: tuple[int, int, int]) -> bool:
-    """Say whether the table holds a device type with a port set."""
-    return ports == PORTS[0] or (device == DEVICES[0] and ports in PORTS)
-
-
-def _bank(kind: Kind, width: Floats, depth: Floats) -> Looked:
-    """Look banks of a port set up, or derive them from those of one and two ports."""
-    if in_table(kind.device, kind.ports):
-        return look_up(kind, width, depth)
-    one = look_up(kind._replace(ports=PORTS[0]), width, depth)
-    single = look_up(kind._replace(device=DEVICES[0], ports=PORTS[0]), width, depth)
-    pair = PORTS[1] if kind.ports[0] + kind.ports[1] == 1 else PORTS[2]
-    double = look_up(kind._replace(device=DEVICES[0], ports=pair), width, depth)
-    step = double.values / single.values
-    # two ports may take another shape: what grows by the port is the side of a square of the same area
-    step[:, [HEIGHT, WIDTH]] = np.sqrt(step[:, HEIGHT] * step[:, WIDTH])[:, None]
-    if pair == PORTS[1]:
-        step[:, LEAKAGE] /= READ_ONLY_LEAKAGE
-    ratio = more_ports(np.ones_like(step), step, sum(kind.ports))
-    if kind.ports[1]:
-        ratio[:, LEAKAGE] *= READ_ONLY_LEAKAGE
-    return Looked(one.values * ratio, one.organisation)
-
-
 def _deeper(group: Group, values: Floats, width: Floats, depth: Floats) -> Floats:
     """Continue the last octave of the table as a power of the depth."""
     last = LARGEST_BANK / width
-    half = _bank(group.kind, width, last / 2).values
+    half = look_banks_up(group.kind, width, last / 2).values
     power = np.maximum(np.log2(values / half), 0.0)
     return np.asarray(values * (depth / last)[:, None] ** power)
 

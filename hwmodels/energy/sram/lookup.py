@@ -6,7 +6,7 @@ All points of one call share a device type, node, port set and number of banks: 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,14 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodels.energy.sram.between import Between, mix
-from hwmodels.energy.sram.cells import ACCESS, HEIGHT, LEAKAGE, READ, WIDTH, WRITE, Cells, collect_cells, is_beaten
+from hwmodels.energy.sram.between import Between
+from hwmodels.energy.sram.cells import ACCESS, HEIGHT, LEAKAGE, READ, WIDTH, WRITE, Cells, collect_cells
 from hwmodels.energy.sram.choosing import Looked, Wires, choose
-from hwmodels.energy.sram.routing import route
-from hwmodels.energy.sram.stored import NODES, OBJECTIVES, QUANTITIES, Objective, block
-from hwmodels.energy.sram.words import whole_words
+from hwmodels.energy.sram.picking import Table, join, pick
+from hwmodels.energy.sram.routing import Banks, route
+from hwmodels.energy.sram.stored import NODES, OBJECTIVES, QUANTITIES, block
+from hwmodels.energy.sram.winners import Winners, find_winners
+from hwmodels.energy.sram.words import Word, cells_of
 
-__all__ = ["LARGEST_BANK", "WIDEST", "Candidate", "Kind", "Line", "line_of", "look_up"]
+__all__ = ["LARGEST_BANK", "WIDEST", "Kind", "look_up", "winners_of"]
 
 Floats = NDArray[np.float64]
 
@@ -29,8 +31,11 @@ WIDEST = 128
 """Widest word of a macro in the table [B]; wider ones are macros side by side."""
 LARGEST_BANK = 2**27
 """Largest bank in the table [B]."""
-LARGE_BATCH = 1000
-"""Points from which on it pays to interpolate every width once (0.3 s) rather than every point."""
+POINTS_A_WIDTH = 4
+"""Points of a batch for each of its words from which on it pays to find what may win for these words (8 ms each, once).
+"""
+FEW_WIDTHS = 16
+"""Words of a batch up to which it has a table of its own; else large ones share that of all whole words."""
 
 
 class Kind(NamedTuple):
@@ -76,24 +81,47 @@ def look_up(kind: Kind, width: Floats, depth: Floats) -> Looked:
         width: Words, 1 to `WIDEST`, shape (n_points,) [B].
         depth: Words of a bank, at least 32, shape (n_points,).
     """
-    slot = np.floor(np.log2(width)).astype(np.intp)
-    low = np.exp2(slot)
-    on_grid = low == width
-    wires = _wires(kind, width, depth) if kind.banks > 1 else None
-    objective, shares = OBJECTIVES[kind.objective], _node_shares(kind.node_nm)
-    if on_grid.all() and kind.node_nm in NODES:
-        return choose(_cells(_table_kind(kind), False), slot, depth, Between(1, 0.0, 0.0, *shares), objective, wires)
-    if len(width) >= LARGE_BATCH and np.all(np.floor(width) == width):
-        words = _whole_words(_table_kind(kind))
-        return choose(words, width.astype(np.intp) - 1, depth, Between(1, 0.0, 0.0, 0.0, 0.0), objective, wires)
-    values, organisation = np.empty((len(width), len(QUANTITIES))), np.empty(len(width), dtype=np.int64)
-    for mine, pairs in ((on_grid, False), (~on_grid, True)):
-        if mine.any():
-            power, line = (np.log2(width / low)[mine], (width / low - 1)[mine]) if pairs else (0.0, 0.0)
-            some = _wires(kind, width[mine], depth[mine]) if kind.banks > 1 else None
-            cells, between = _cells(_table_kind(kind), pairs), Between(1 + pairs, power, line, *shares)
-            values[mine], organisation[mine] = choose(cells, slot[mine], depth[mine], between, objective, some)
+    whole = np.floor(width) == width
+    words = width.astype(np.intp)
+    widths = np.flatnonzero(np.bincount(words if whole.all() else words[whole], minlength=1)).tolist()
+    if not widths or len(width) < POINTS_A_WIDTH * len(widths):
+        return _judge_all(kind, width, depth)
+    if len(width) >= POINTS_A_WIDTH * WIDEST and len(widths) > FEW_WIDTHS:
+        widths = list(range(1, WIDEST + 1))
+    table = _table(kind, tuple(widths))
+    if whole.all():
+        return pick(table, words, depth)
+    return _joined(
+        whole,
+        lambda mine: pick(table, words[mine], depth[mine]) if whole[mine[0]]
+        else _judge_all(kind, width[mine], depth[mine]),
+    )  # fmt: skip
+
+
+def _joined(one_kind: NDArray[np.bool_], look: Callable[[NDArray[np.intp]], Looked]) -> Looked:
+    """Look two kinds of points up apart."""
+    values, organisation = np.empty((len(one_kind), len(QUANTITIES))), np.empty(len(one_kind), dtype=np.int64)
+    for mine in (np.flatnonzero(one_kind), np.flatnonzero(~one_kind)):
+        if len(mine):
+            values[mine], organisation[mine] = look(mine)
     return Looked(values, organisation)
+
+
+def _judge_all(kind: Kind, width: Floats, depth: Floats) -> Looked:
+    """Look a few points up, of any width: judge all candidates of each."""
+    low = np.exp2(np.floor(np.log2(width)))
+    on_grid = low == width
+    shares = _node_shares(kind.node_nm)
+
+    def look(mine: NDArray[np.intp]) -> Looked:
+        pairs = bool(low[mine[0]] != width[mine[0]])
+        slot, part = np.log2(low[mine]).astype(np.intp), width[mine] / low[mine]
+        between = Between(2, np.log2(part), part - 1, *shares) if pairs else Between(1, 0.0, 0.0, *shares)
+        wires = _wires(kind, width[mine], depth[mine]) if kind.banks > 1 else None
+        cells = _cells(_table_kind(kind), pairs)
+        return choose(cells, slot, depth[mine], between, OBJECTIVES[kind.objective], wires)
+
+    return _joined(on_grid, look)
 
 
 def _table_kind(kind: Kind) -> Kind:
@@ -101,10 +129,24 @@ def _table_kind(kind: Kind) -> Kind:
     return kind._replace(banks=min(kind.banks, 2))
 
 
-@lru_cache(maxsize=64)
-def _whole_words(kind: Kind) -> Cells:
+@lru_cache(maxsize=1024)
+def _word(kind: Kind, width: float) -> Word:
     objective = OBJECTIVES[kind.objective] if kind.banks == 1 else None
-    return whole_words(_cells(kind, False), _cells(kind, True), WIDEST, _node_shares(kind.node_nm), objective)
+    return cells_of(_cells(kind, math.frexp(width)[0] != 0.5), width, _node_shares(kind.node_nm), objective)
+
+
+@lru_cache(maxsize=4096)
+def winners_of(kind: Kind, width: float) -> Winners:
+    """Find the candidates of a word of 1 to `WIDEST` [B] that may be the best."""
+    read_write, read, write = kind.ports
+    words = (2 * read_write + read + write) / 2
+    banks = Banks(kind.device, kind.node_nm, kind.banks, sum(kind.ports), words) if kind.banks > 1 else None
+    return find_winners(_word(_table_kind(kind), width), width, LARGEST_BANK, OBJECTIVES[kind.objective], banks)
+
+
+@lru_cache(maxsize=64)
+def _table(kind: Kind, widths: tuple[int, ...]) -> Table:
+    return join({width: winners_of(kind, float(width)) for width in widths})
 
 
 def _wires(kind: Kind, width: Floats, depth: Floats) -> Wires:
@@ -125,55 +167,3 @@ def _wires(kind: Kind, width: Floats, depth: Floats) -> Wires:
         return added
 
     return add
-
-
-Candidate = tuple[float, float, float, float, float, int, list[tuple[float, float]]]
-"""Step; start and slope of the read energy, then of the access time; organisation; start and slope by quantity."""
-
-
-class Line(NamedTuple):
-    """Candidates of one width and node for single points: those of interval i are `candidates[i]`."""
-
-    edges: list[float]
-    candidates: list[list[Candidate]]
-
-
-@lru_cache(maxsize=1024)
-def line_of(kind: Kind, width: float) -> Line:
-    """Collect the candidates of a width and node, interpolated between the sides where they lie between them."""
-    slot = math.frexp(width)[1] - 1
-    low = 2.0**slot
-    pairs = low != width
-    cells = _cells(_table_kind(kind), pairs)
-    shares = (math.log2(width / low), width / low - 1) if pairs else (0.0, 0.0)
-    mine = slice(int(cells.first[slot]), int(cells.first[slot + 1]))
-    start, slope = cells.start[:, mine], cells.slope[:, mine]
-    between = Between(1 + pairs, *shares, *_node_shares(kind.node_nm))
-    flat = (len(start), -1, start.shape[-1])
-    mixed = mix(start.reshape(flat), slope.reshape(flat), between)
-    first, rise = (part.reshape(start.shape[1:]) for part in mixed)
-    kept = [
-        _kept(first[at, :count], rise[at, :count], cells.step[mine][at, :count], OBJECTIVES[kind.objective])
-        if 0 < at < len(first) - 1 and kind.banks == 1
-        else range(count)
-        for at, count in enumerate(cells.count[mine].tolist())
-    ]
-    values = np.stack([first, rise], axis=-1).tolist()
-    steps, organisations = cells.step[mine].tolist(), cells.organisation[mine].tolist()
-    candidates: list[list[Candidate]] = [
-        [
-            (
-                steps[at][place], *values[at][place][READ], *values[at][place][ACCESS], organisations[at][place],
-                [(low, rise) for low, rise in values[at][place]],
-            )
-            for place in places
-        ]
-        for at, places in enumerate(kept)
-    ]  # fmt: skip
-    return Line(list(cells.edges[slot]), candidates)
-
-
-def _kept(first: Floats, rise: Floats, step: Floats, objective: Objective) -> Sequence[int]:
-    """Leave those candidates out that others beat here, at one width between two."""
-    beaten = is_beaten(np.stack([first, first + rise], axis=1), step, objective)
-    return [int(place) for place in np.flatnonzero(~beaten)]

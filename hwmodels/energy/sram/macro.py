@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels.energy.estimate import Estimate
-from hwmodels.energy.sram.checks import as_ports, check_names, check_numbers, one_shape
+from hwmodels.energy.sram.checks import MOST_BANKS, as_ports, check_names, check_numbers, one_shape
 from hwmodels.energy.sram.groups import Group, evaluate_group
 from hwmodels.energy.sram.quality import Quality
 from hwmodels.energy.sram.singles import evaluate_one
@@ -168,5 +168,9 @@ def _groups(
     """Split a batch into points that share a node and a number of banks."""
     if np.all(node == node[0]) and np.all(banks == banks[0]):
         return [((float(node[0]), int(banks[0])), slice(None))]
-    kinds, which = np.unique(np.stack([node, banks]), axis=1, return_inverse=True)
-    return [((float(at), int(banked)), np.flatnonzero(which == place)) for place, (at, banked) in enumerate(kinds.T)]
+    nodes, at = np.unique(node, return_inverse=True)
+    kind = at * (MOST_BANKS + 1) + banks
+    return [
+        ((float(nodes[each // (MOST_BANKS + 1)]), each % (MOST_BANKS + 1)), np.flatnonzero(kind == each))
+        for each in np.flatnonzero(np.bincount(kind)).tolist()
+    ]

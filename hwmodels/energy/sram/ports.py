@@ -11,11 +11,20 @@ read-write ports.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["READ_ONLY_LEAKAGE", "cell_mm2", "more_ports"]
+from hwmodels.energy.sram.cells import HEIGHT, LEAKAGE, WIDTH
+from hwmodels.energy.sram.choosing import Looked
+from hwmodels.energy.sram.lines import Candidate, Pair, best_of, choose_one, line_of
+from hwmodels.energy.sram.lookup import Kind, look_up
+from hwmodels.energy.sram.stored import DEVICES, PORTS, QUANTITIES
+
+__all__ = ["cell_mm2", "in_table", "look_bank_up", "look_banks_up"]
 
 Floats = NDArray[np.float64]
 
@@ -37,12 +46,118 @@ def cell_mm2(node_nm: float, ports: int) -> float:
     return CELL_F2[1] * (1 + wider * (ports - 1)) ** 2 * (node_nm * 1e-6) ** 2
 
 
-def more_ports(one: Floats, two: Floats, ports: int) -> Floats:
-    """Continue the line from one port to two [any unit, shape of both].
+def in_table(device: str, ports: tuple[int, int, int]) -> bool:
+    """Say whether the table holds a device type with a port set."""
+    return ports == PORTS[0] or (device == DEVICES[0] and ports in PORTS)
+
+
+LEAST_RATIO = 0.2
+"""However many ports: no quantity falls below this share of what it is with one."""
+
+
+class Likes(NamedTuple):
+    """What a port set is derived from.
+
+    Attributes:
+        one: The device type with one port.
+        single: itrs-hp with one port.
+        double: itrs-hp with two.
+        steps: Ports beyond the first.
+        before: What the ratio of two ports' leakage to one's is divided by.
+        after: What that of all ports is multiplied by.
+    """
+
+    one: Kind
+    single: Kind
+    double: Kind
+    steps: int
+    before: float
+    after: float
+
+
+@lru_cache(maxsize=256)
+def _likes(kind: Kind) -> Likes:
+    pair = PORTS[1] if kind.ports[0] + kind.ports[1] == 1 else PORTS[2]
+    single = kind._replace(device=DEVICES[0], ports=PORTS[0])
+    before = READ_ONLY_LEAKAGE if pair == PORTS[1] else 1.0
+    after = READ_ONLY_LEAKAGE if kind.ports[1] else 1.0
+    one, double = kind._replace(ports=PORTS[0]), single._replace(ports=pair)
+    return Likes(one, single, double, sum(kind.ports) - 1, before, after)
+
+
+def look_banks_up(kind: Kind, width: Floats, depth: Floats) -> Looked:
+    """Look banks up, or derive them from those of one and two ports.
+
+    Two ports may take another shape, so what grows by the port is the side of a square of the same area.
 
     Args:
-        one: A quantity that grows with the length of wires, with one port.
-        two: The same with two ports.
-        ports: Of a bank: 2 gives `two`.
+        kind: Device type, node, any port set, banks, objective.
+        width: Words, 1 to 128, shape (n_points,) [B].
+        depth: Words of a bank, at least 32, shape (n_points,).
     """
-    return np.asarray(np.maximum(one + (two - one) * (ports - 1), 0.2 * one))
+    if in_table(kind.device, kind.ports):
+        return look_up(kind, width, depth)
+    likes = _likes(kind)
+    one = look_up(likes.one, width, depth)
+    single = one if likes.single == likes.one else look_up(likes.single, width, depth)
+    step = look_up(likes.double, width, depth).values / single.values
+    step[:, HEIGHT] = step[:, WIDTH] = np.sqrt(step[:, HEIGHT] * step[:, WIDTH])
+    step[:, LEAKAGE] /= likes.before
+    ratio = np.maximum(1 + (step - 1) * likes.steps, LEAST_RATIO)
+    ratio[:, LEAKAGE] *= likes.after
+    return Looked(one.values * ratio, one.organisation)
+
+
+def look_bank_up(kind: Kind, width: float, depth: float) -> tuple[int, list[float]]:
+    """Give the same for one bank: the organisation's place in the table, and the quantities."""
+    if in_table(kind.device, kind.ports):
+        return choose_one(kind, width, depth)
+    depths, pieces, fewer, after = _pieces_of(kind, width)
+    ones, singles, doubles = pieces[bisect_left(depths, depth)]
+    one, along = best_of(ones, depth)
+    single, low = (one, along) if singles is ones else best_of(singles, depth)
+    double, high = best_of(doubles, depth)
+    *lines, (tall, taller), (wide, wider) = one[6]
+    *bases, (height, higher), (across, broader) = single[6]
+    *doubled, (last, rise), (end, growth) = double[6]
+    values = [
+        (start + slope * along)
+        * (ratio if (ratio := (two + more * high) / (base + up * low) - fewer) > LEAST_RATIO else LEAST_RATIO)
+        for (start, slope), (base, up), (two, more) in zip(lines, bases, doubled, strict=True)
+    ]
+    values[LEAKAGE] *= after
+    squares = (last + rise * high) * (end + growth * high), (height + higher * low) * (across + broader * low)
+    side = max(math.sqrt(squares[0] / squares[1]) - fewer, LEAST_RATIO)
+    return one[5], [*values, (tall + taller * along) * side, (wide + wider * along) * side]
+
+
+class Pieces(NamedTuple):
+    """What a port set is derived from, for single banks of one width.
+
+    Attributes:
+        depths: Last depth of every piece.
+        candidates: Those of one port, of itrs-hp with one port, and of itrs-hp with two times `Likes.steps`.
+        fewer: Ports beyond the second.
+        after: As in `Likes`.
+    """
+
+    depths: list[float]
+    candidates: list[tuple[list[Candidate], list[Candidate], list[Candidate]]]
+    fewer: int
+    after: float
+
+
+@lru_cache(maxsize=1024)
+def _pieces_of(kind: Kind, width: float) -> Pieces:
+    likes = _likes(kind)
+    one, single, double = (line_of(each, width) for each in likes[:3])
+    if not one.depths == single.depths == double.depths:
+        raise AssertionError(f"{kind}: the table's port sets end at other depths")  # they share one grid
+    factors = [float(likes.steps)] * len(QUANTITIES)
+    factors[LEAKAGE] /= likes.before
+    doubles = [[(*each[:6], _times(each[6], factors), each[7]) for each in piece] for piece in double.pieces]
+    return Pieces(one.depths, list(zip(one.pieces, single.pieces, doubles, strict=True)), likes.steps - 1, likes.after)
+
+
+def _times(lines: tuple[Pair, ...], factors: list[float]) -> tuple[Pair, ...]:
+    return tuple((start * factor, slope * factor) for (start, slope), factor in zip(lines, factors, strict=True))
