@@ -73,9 +73,12 @@ def batches() -> dict[str, tuple[tuple[Any, Any], dict[str, Any]]]:
         "any capacity, words of the table": ((np.minimum(words, 2.0**27 // power) * power, power), {}),
         "any capacity, any word": ((fitting * any_width, any_width), {}),
         "any capacity and word, 28 nm": ((fitting * any_width, any_width), {"node_nm": 28.0}),
+        "any capacity and word, 4 banks": ((fitting * any_width * 4, any_width), {"banks": 4}),
         "any capacity and word, 2 to 16 banks": ((fitting * any_width * banks, any_width), {"banks": banks}),
         "fewer than 32 words": ((generator.integers(1, 32, POINTS) * any_width, any_width), {}),
         "any capacity and word, one read and one write port": ((fitting * any_width, any_width), {"ports": (0, 1, 1)}),
+        "any capacity and word, ports that are derived from others (1, 1, 1), itrs-lop":
+            ((fitting * any_width, any_width), {"ports": (1, 1, 1), "device": "itrs-lop"}),
         "any capacity and word, 7 nm by bitcell-wire":
             ((fitting * any_width, any_width), {"node_nm": 7.0, "law": "bitcell-wire"}),
     }  # fmt: skip

@@ -31,6 +31,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "4 banks": {"banks": 4},
     "registers": {},
     "one read and one write port": {"ports": (0, 1, 1)},
+    "derived ports": {"ports": (1, 1, 1), "device": "itrs-lop"},
     "7 nm by a law": {"node_nm": 7.0, "law": "bitcell-wire"},
 }
 
