@@ -50,6 +50,12 @@ def grid(columns: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
 
 @lru_cache(maxsize=4096)
 def prime_powers(n: int) -> tuple[tuple[int, int], ...]:
+    """Give the primes of a number with their powers.
+
+    Example:
+        >>> prime_powers(12)
+        ((2, 2), (3, 1))
+    """
     found, left, prime = [], n, 2
     while left > 1:
         power = 0
