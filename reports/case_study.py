@@ -2,7 +2,7 @@
 
     python -m reports.case_study [FOLDER]
 
-FOLDER: where pictures go, if they are wanted. Mappings are remembered in the user's cache; without any it takes two
+FOLDER: where pictures go, if they are wanted. Mappings are remembered in the user's cache; without any it takes three
 minutes of one core.
 """
 
