@@ -24,12 +24,12 @@ from hwmodels.mapping.cascades import Cascade, FusedResult, cascade_of, find_cas
 from hwmodels.mapping.cases import gemm_operator
 from hwmodels.resizing import resized
 from hwmodels.spatial import Accelerator
+from reports.fusion_peer import peer_section
 from workloads.operator import Operator, Tensor, axis
 from workloads.zoo import architecture
 
 HERE = Path(__file__).resolve().parent
 SURVEY = HERE.parent / "tests" / "golden" / "reference" / "survey" / "fusion_study.csv"
-PEER = HERE / "fusion_accelforge.csv"
 
 ACCUMULATORS = ("64 KiB", "128 KiB", "256 KiB")
 LENGTHS = (512, 4096)
@@ -44,8 +44,8 @@ as the accumulator makes them, on chip and off (as the survey counts "32-bit out
 *Unfused*: every product in its own proven best mapping, functions on the vector unit from and to DRAM, in series; a
 mask or residual is added in the pass of the function behind it. *Fused*: `search_cascade` of
 `hwmodels.mapping.cascades`, the proven best of every tile, loop order, resident operand, whole or online rows, series
-or overlap, and of all mappings of the products' tiles. Negative changes are gains. Gap 0: no fused mapping of that space
-is better.
+or overlap, and of all mappings of the products' tiles. Negative changes are gains. Gap 0: no fused mapping of that
+space is better.
 
 `gemmini-ibert` is Gemmini with 16 lanes of integer units at its accumulator, here with a scratchpad of 256 KiB and the
 accumulator that a row names; `survey-machine` is the survey's analytical accelerator, its vector unit at a shared L2.
@@ -80,10 +80,10 @@ def gemmini(accumulator: str, bandwidth: str = "16 GB/s") -> Accelerator:
     )  # fmt: skip
 
 
-def timed(name: str, machine: str, cascade: Cascade, device: Accelerator, objective: Any = "edp") -> Case:
+def timed(name: str, machine: str, cascade: Cascade, device: Accelerator) -> Case:
     """Search a cascade."""
     start = time.process_time()
-    result = search_cascade(cascade, device, objective)
+    result = search_cascade(cascade, device)
     return Case(name, machine, result, time.process_time() - start)
 
 
@@ -231,18 +231,6 @@ def case_row(case: Case, length: int) -> list[str]:
     ]  # fmt: skip
 
 
-def peer_section() -> str:
-    """Give what the other tool measured, if its table is there."""
-    if not PEER.exists():
-        return ""
-    with PEER.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    return "\n## Beside AccelForge\n\n" + PEER_NOTE + "\n" + table(rows[0], rows[1:]) + "\n"
-
-
-PEER_NOTE = ""
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the report."""
     parser = argparse.ArgumentParser(prog="python -m reports.fusion", description=__doc__)
@@ -274,8 +262,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fusion_changes(options.figures / "fusion.png", panels, "What fusing changes, BERT-Base")
 
 
-READING = """The change of latency, each side in its fastest mappings, on Gemmini with a scratchpad of 256 KiB, a product
-and its function alone. The survey states no bandwidth of DRAM, and its sizes turn on it; *sign and size*: within a
+READING = """\
+The change of latency, each side in its fastest mappings, on Gemmini with a scratchpad of 256 KiB, a product and its
+function alone. The survey states no bandwidth of DRAM, and its sizes turn on it; *sign and size*: within a
 factor of two or five points.
 
 What matches: overlapping softmax takes over half of QK^T + softmax away at l = 512 and less at 4096, where a row of
@@ -284,9 +273,10 @@ projection loses with the smaller accumulator, because weights are fetched again
 larger one; both pairs together gain, at 4 GB/s more with the larger accumulator.
 
 What does not: at 16 and 8 GB/s weights come fast enough for tiles of 16 rows, and nothing is lost. LayerNorm behind W2
-never loses a quarter: how often its weights are fetched turns on the rows of a tile alone, as for the output projection,
-and 64 rows in series (one copy of the sums) let even 4 GB/s keep pace; what makes the survey's W2 lose where its output
-projection gains does not follow from the parameters that it states. No single bandwidth gives all nine numbers.
+never loses a quarter: how often its weights are fetched turns on the rows of a tile alone, as for the output
+projection, and 64 rows in series (one copy of the sums) let even 4 GB/s keep pace; what makes the survey's W2 lose
+where its output projection gains does not follow from the parameters that it states. No single bandwidth gives all nine
+numbers.
 """
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from hwmodels.mapping.cascades import Cascade, cascade_of, find_cascades, search
 from hwmodels.mapping.cascades.stages import _again
 from hwmodels.mapping.counting import count_moves
 from hwmodels.resizing import resized
-from hwmodels.spatial import ROLES, SILICON, Accelerator, BufferLevel, MeshAxis
+from hwmodels.spatial import REFERENCE, ROLES, SILICON, Accelerator, BufferLevel, MeshAxis
 from tests.hwmodels.cascade_brute_force import Walk
 from workloads.errors import MappingError, SpaceError
 from workloads.operator import Operator, Tensor, axis
@@ -282,3 +283,29 @@ def test_a_picture_of_changes_is_drawn(tmp_path: Path) -> None:
     assert fusion_changes(tmp_path / "fusion.png", panels).stat().st_size > 1000
     with pytest.raises(SpaceError):
         fusion_changes(tmp_path / "none.png", {})
+
+
+def accelforge_cases() -> list[dict[str, str]]:
+    path = Path(__file__).parents[1] / "golden" / "reference" / "fusion" / "accelforge.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("case", accelforge_cases(), ids=lambda case: case["case"])
+def test_two_products_cost_what_another_tool_finds(case: dict[str, str]) -> None:
+    m, n, k, d, words = (int(case[name]) for name in ("m", "n", "k", "d", "buffer_words"))
+    dram = BufferLevel(name="DRAM", keeps=ROLES, capacity_words=None, word_bits=8, read_j=100.0, write_j=100.0)
+    buffer = BufferLevel(
+        name="Buffer", keeps=ROLES, capacity_words=words, word_bits=8, read_j=1.0, write_j=1.0, bypass=()
+    )
+    device = Accelerator(name="two levels", levels=(dram, buffer), mac_j=1.0, clock_hz=1.0, conventions=REFERENCE)
+    ops = [
+        matmul("scores", {"m": m, "n": n, "k": k}, tensor("q", "mk"), tensor("kt", "kn"), tensor("s", "mn")),
+        matmul("context", {"m": m, "n": d, "k": n}, tensor("s", "mk"), tensor("v", "kn"), tensor("o", "mn")),
+    ]
+    found = search_cascade(cascade_of(ops), device, "energy")
+    theirs = sum(float(case[name]) for name in ("main_memory", "buffer", "mac"))
+    drained = m * d if case["fused"] == "yes" else m * d + m * n  # what they read of outputs that leave
+    assert found.gap == 0.0
+    assert (found.energy_j < found.unfused.energy_j) == (case["fused"] == "yes")
+    assert min(found.energy_j, found.unfused.energy_j) == theirs - drained
