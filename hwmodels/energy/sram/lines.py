@@ -13,8 +13,8 @@ from hwmodels.energy.sram.lookup import Kind, winners_of
 __all__ = ["Candidate", "Pair", "best_of", "choose_one", "line_of"]
 
 Pair = tuple[float, float]
-Candidate = tuple[float, float, float, float, float, int, tuple[Pair, ...], list[float]]
-"""Step, low, scale, least and most rows, organisation; start and slope by quantity; cost as a polynomial."""
+Candidate = tuple[float, float, float, float, float, int, tuple[Pair, ...], tuple[Pair, ...]]
+"""Step, low, scale, least and most rows, organisation; start and slope by quantity, and of those that are judged."""
 
 
 class Line(NamedTuple):
@@ -30,7 +30,8 @@ def line_of(kind: Kind, width: float) -> Line:
     winners = winners_of(kind, width)
     *plain, start, slope = (array.tolist() for array in winners.entries)
     pairs = [tuple(zip(low, rise, strict=True)) for low, rise in zip(start, slope, strict=True)]
-    every: list[Candidate] = list(zip(*plain, pairs, winners.costs.tolist(), strict=True))
+    judged = [tuple(values[what] for what in winners.judged) for values in pairs]
+    every: list[Candidate] = list(zip(*plain, pairs, judged, strict=True))
     which, first = winners.which.tolist(), winners.first.tolist()
     pieces = [[every[place] for place in which[at:end]] for at, end in pairwise(first)]
     return Line(winners.depths.tolist(), pieces)
@@ -55,10 +56,12 @@ def best_of(candidates: list[Candidate], depth: float) -> tuple[Candidate, float
     if len(candidates) > 1:
         least = math.inf
         for candidate in candidates:
-            step, _, _, fewest, most, _, _, (constant, linear, square, cube) = candidate
+            step, low, scale, fewest, most, _, _, judged = candidate
             rows = math.ceil(depth / step)
             if fewest <= rows <= most:
-                cost = ((cube * rows + square) * rows + linear) * rows + constant
+                share, cost = (rows * step - low) / scale, 1.0
+                for start, slope in judged:
+                    cost *= start + slope * share
                 if cost < least:
                     least, best = cost, candidate
     step = best[0]

@@ -34,7 +34,7 @@ class Table(NamedTuple):
         several: Candidates of each piece, shape (pieces,).
         which: Places in `entries`.
         entries: Candidates of all widths.
-        costs: What is minimised, as a polynomial in the rows, the constant last: one array of shape (n,) a coefficient.
+        judged: Start and slope of the quantities whose product is minimised, of all candidates.
         bounded: Whether some hold for some rows alone.
     """
 
@@ -43,7 +43,7 @@ class Table(NamedTuple):
     several: Places
     which: Places
     entries: Entries
-    costs: list[Floats]
+    judged: list[tuple[Floats, Floats]]
     bounded: bool
 
 
@@ -63,7 +63,7 @@ def join(words: Mapping[int, Winners]) -> Table:
         several=np.concatenate([np.diff(one.first) for one in found]),
         which=np.concatenate([one.which + at for one, at in zip(found, shift[:-1], strict=True)]),
         entries=entries,
-        costs=list(np.concatenate([one.costs for one in found])[:, ::-1].T.copy()),
+        judged=[(entries.start[:, what].copy(), entries.slope[:, what].copy()) for what in found[0].judged],
         bounded=bool(np.any(np.isfinite(entries.most))),
     )
 
@@ -85,13 +85,13 @@ def pick(table: Table, width: Places, depth: Floats) -> Looked:
     if len(mine):
         best[mine] = _judge(table, best[mine], first[mine], count[mine], depth[mine])
     values = table.entries.slope.take(best, axis=0)
-    values *= _shares(table.entries, best, depth)[:, None]
+    values *= _shares(table.entries, best, depth)[1][:, None]
     values += table.entries.start.take(best, axis=0)
     return Looked(values, table.entries.organisation.take(best))
 
 
 def _pieces(depth: Floats) -> Places:
-    """Number the pieces of the depth: the first depth of a half octave alone, then those up to each eighth of it."""
+    """Number the pieces of the depth: the first depth of a half octave alone, then those up to each sixteenth of it."""
     bits = depth.view(np.int64)
     half = bits >> HALF_OCTAVE
     part = bits & ((1 << HALF_OCTAVE) - 1)
@@ -102,14 +102,14 @@ def _pieces(depth: Floats) -> Places:
     return half
 
 
-def _shares(entries: Entries, which: Places, depth: Floats) -> Floats:
-    """Give how far along their intervals the whole rows of candidates reach."""
+def _shares(entries: Entries, which: Places, depth: Floats) -> tuple[Floats, Floats]:
+    """Give the whole rows of candidates, and how far along their intervals these reach."""
     step = entries.step.take(which)
-    share = np.ceil(depth / step)
-    share *= step
+    rows = np.ceil(depth / step)
+    share = rows * step
     share -= entries.low.take(which)
     share /= entries.scale.take(which)
-    return share
+    return rows, share
 
 
 def _judge(table: Table, best: Places, first: Places, count: Places, depth: Floats) -> Places:
@@ -119,11 +119,10 @@ def _judge(table: Table, best: Places, first: Places, count: Places, depth: Floa
     for place in range(int(count.max())):
         mine = mine[count.take(mine) > place]
         which = table.which.take(first.take(mine) + place)
-        rows = np.ceil(depth.take(mine) / table.entries.step.take(which))
-        cost = np.zeros(len(mine))
-        for coefficient in table.costs:
-            cost *= rows
-            cost += coefficient.take(which)
+        rows, share = _shares(table.entries, which, depth.take(mine))
+        cost = np.ones(len(mine))
+        for start, slope in table.judged:
+            cost *= start.take(which) + slope.take(which) * share
         wrong = rows < table.entries.least.take(which)
         if table.bounded:
             wrong |= rows > table.entries.most.take(which)

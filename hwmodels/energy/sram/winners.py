@@ -29,8 +29,6 @@ __all__ = ["PIECES", "Winners", "find_winners"]
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 
-DEGREE = 3
-"""Quantities that an objective multiplies at most."""
 PIECES = 16
 """Of a half octave of the depth; its first depth alone is one more."""
 CLEARLY = 1 - 1e-9
@@ -46,7 +44,7 @@ class Winners(NamedTuple):
         first: Where the candidates of each piece begin in `which`, shape (pieces + 1,).
         which: Places in `entries`.
         entries: The candidates.
-        costs: What the objective minimises, as a polynomial in the rows, constant first, shape (n, `DEGREE` + 1).
+        judged: Quantities whose product the objective minimises, each as often as its power says.
     """
 
     begins: int
@@ -54,7 +52,7 @@ class Winners(NamedTuple):
     first: Places
     which: Places
     entries: Entries
-    costs: Floats
+    judged: list[int]
 
 
 class Pairs(NamedTuple):
@@ -81,7 +79,6 @@ class Pairs(NamedTuple):
 
 
 def _quantities(objective: Objective) -> list[int]:
-    """Give the quantities whose product the objective minimises, each as often as its power says."""
     powers = ((READ, objective.energy), (ACCESS, objective.delay), (HEIGHT, objective.area), (WIDTH, objective.area))
     return [what for what, power in powers for _ in range(power)]
 
@@ -107,21 +104,7 @@ def find_winners(word: Word, width: float, largest: float, objective: Objective,
     used, which = np.unique(pairs.entry, return_inverse=True)
     upper[PIECES :: PIECES + 1] = np.nextafter(upper[PIECES :: PIECES + 1], 0.0)  # where the next half octave begins
     pieces = np.searchsorted(pairs.piece, np.arange(len(upper) + 1))
-    kept = entries.of(used)
-    return Winners(begins, upper, pieces, which, kept, _costs(kept, what))
-
-
-def _costs(entries: Entries, what: Sequence[int]) -> Floats:
-    """Multiply the quantities of candidates out, each a line in the rows. Shape (n, `DEGREE` + 1)."""
-    found = np.zeros((len(entries.step), DEGREE + 1))
-    found[:, 0] = 1.0
-    for each in what:
-        rise = entries.slope[:, each] / entries.scale
-        constant, linear = entries.start[:, each] - rise * entries.low, rise * entries.step
-        higher = found[:, :-1] * linear[:, None]
-        found *= constant[:, None]
-        found[:, 1:] += higher
-    return found
+    return Winners(begins, upper, pieces, which, entries.of(used), what)
 
 
 def _pieces(depths: Floats) -> tuple[Floats, Floats]:
