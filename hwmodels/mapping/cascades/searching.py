@@ -54,6 +54,19 @@ def search_cascade(
 
     Raises:
         MappingError: The cascade cannot be fused there (`setting_of`), or no tile of it fits: what needs how much.
+
+    Example:
+        >>> import hwmodels
+        >>> from hwmodels.mapping.cascades import cascade_of
+        >>> from workloads import Operator, Tensor, axis
+        >>> x, w, y, z = (Tensor(name=name, axes=tuple(map(axis, dims)), bits=8)
+        ...               for name, dims in (("x", "mk"), ("w", "kn"), ("y", "mn"), ("z", "mn")))
+        >>> product = Operator(name="product", op_type="MatMul", kind="matmul", dims=dict(m=64, n=64, k=64),
+        ...                    inputs=(x, w), outputs=(y,))
+        >>> gelu = Operator(name="gelu", op_type="Gelu", kind="gelu", dims=dict(m=64, n=64), inputs=(y,), outputs=(z,))
+        >>> found = search_cascade(cascade_of([product, gelu]), hwmodels.load("gemmini-ibert"), "energy")
+        >>> found.gap, found.outer_bytes, found.unfused.outer_bytes
+        (0.0, 12288.0, 20480.0)
     """
     if objective not in ("edp", "energy", "latency"):
         raise MappingError(f"objective {objective!r} is none of a cascade's; give edp, energy or latency")
@@ -61,14 +74,24 @@ def search_cascade(
     setting = setting_of(cascade, accelerator, rules)
     race = _Race(setting, Goal(objective), Stages(setting, objective))
     race.run()
+    return _result(race, objective, find)
+
+
+def _result(race: _Race, objective: Objective, find: Finder | None) -> FusedResult:
+    """Give what was found.
+
+    Raises:
+        MappingError: Nothing was.
+    """
+    setting = race.setting
     if race.best is None:
         raise MappingError(nothing_fused(setting))
     plan, mappings, cost = race.best
-    value = race.goal.one(cost.energy_j, cost.cycles)
+    value = race.value
     return FusedResult(
-        cascade=cascade,
-        accelerator=accelerator,
-        conventions=rules,
+        cascade=setting.cascade,
+        accelerator=setting.accelerator,
+        conventions=setting.rules,
         objective=objective,
         choice=plan.choice,
         mappings=mappings,
