@@ -88,11 +88,14 @@ class NetworkFronts:
         every = {name: np.broadcast_to(np.asarray(value, dtype=float), (n,)) for name, value in knobs.items()}
         names = ("latency_s", "energy_j", "edp_j_s", "area_mm2", "cycles", "utilization")
         columns = {name: np.zeros(n) for name in names}
-        for sizes, rows in _by_size(every, n):
+        groups = _by_size(every, n)
+        for sizes, rows in groups:
             device = resized(self.accelerator, rows=sizes.get("array_rows"), columns=sizes.get("array_columns"))
             mine = {name: value[rows] for name, value in every.items() if name not in SIZES}
             for name, values in self._sized(device, mine, len(rows), objective, dram).items():
                 columns[name][rows] = values
+            if len(groups) > 1:  # hundreds of megabytes for each size of the array
+                self.memo.forget()
         self.memo.keep()
         return columns
 

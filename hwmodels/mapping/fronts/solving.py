@@ -149,6 +149,15 @@ class FrontMemo:
             write_front(self._path(key), found)
             found.stored = found.solved
 
+    def forget(self) -> None:
+        """Write what was solved since, and let the memory go: fronts are read again, or solved, when asked for.
+
+        Raises:
+            StoreError: The folder cannot be written.
+        """
+        self.keep()
+        self.known.clear()
+
     def _path(self, key: str) -> Path:
         assert self.folder is not None
         return self.folder / f"front-{key}.npz"
