@@ -134,7 +134,7 @@ CASCADES = {
 @pytest.mark.parametrize("name", CASCADES)
 def test_the_best_is_that_of_a_walk_through_all_fused_mappings(name: str) -> None:
     cascade, checked, proven = CASCADES[name], 0, 0
-    for seed in range(4):
+    for seed in range(3):
         device = tiny_device(seed)
         common = frozenset({"h"} & set(CASCADES[name].sizes))
         best = Walk(cascade, device, device.conventions, one_by_one=common).run()
