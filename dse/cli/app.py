@@ -15,6 +15,7 @@ from dse.cli.devices import devices
 from dse.cli.energy import energy
 from dse.cli.mapping import map_command
 from dse.cli.optimizing import optimize
+from dse.cli.predicting import predict
 from dse.cli.profiling import profile
 from dse.cli.sweeping import sweep
 from dse.cli.trending import trends
@@ -63,6 +64,7 @@ app.command("compress")(compress)
 app.command("map")(map_command)
 app.command("energy")(energy)
 app.command("trends")(trends)
+app.command("predict")(predict)
 app.command("zoo")(zoo)
 
 

@@ -1,0 +1,51 @@
+"""`dse predict`: the time of every kernel of a table, with an error band."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["predict"]
+
+
+def predict(
+    table: Annotated[Path, typer.Argument(help="CSV with the columns of the measured tables.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="CSV to write.", show_default=False)],
+    calibrate: Annotated[
+        Path | None, typer.Option(help="CSV of measured rows (latency_us) to calibrate on; ten are enough.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Name or .toml file, instead of the column device.")] = "",
+) -> None:
+    """Predict the time of GPU kernels: predicted_us, low_us and high_us (80 % of errors) and a remark per row."""
+    from dse.files import atomic_write
+    from hwmodels.kernels.predict import predict_table
+
+    rows = _read(table)
+    measured = _read(calibrate) if calibrate is not None else None
+    if device:
+        rows = rows.assign(device=device)
+        measured = measured.assign(device=device) if measured is not None else None
+    answer = predict_table(rows, measured)
+    with atomic_write(out) as part:
+        answer.to_csv(part, index=False)
+    predicted = int(answer["predicted_us"].notna().sum())
+    print(f"{out}: {predicted} of {len(answer)} rows predicted")
+    for reason, number in answer.loc[answer["predicted_us"].isna(), "remark"].value_counts().items():
+        print(f"  {number} not predicted: {reason}")
+
+
+def _read(path: Path) -> DataFrame:
+    """Read a CSV, or say which file is none."""
+    import pandas as pd
+
+    from workloads.errors import SpecError
+
+    try:
+        return pd.read_csv(path, low_memory=False)
+    except (UnicodeDecodeError, ValueError) as error:  # pandas' own faults are ValueErrors
+        raise SpecError(f"{path}: not a CSV table: {error}") from None

@@ -1,0 +1,134 @@
+"""Tables of kernels to tables of predictions, with error bands, and with a reason where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hwmodels.kernels.calibration import Calibration, calibrations, find
+from hwmodels.kernels.families import FAMILIES
+from hwmodels.kernels.fitting import refit
+from hwmodels.kernels.machine import Machine, machine
+from hwmodels.kernels.records import Array
+from hwmodels.kernels.tables import Group, Key, groups
+from workloads.errors import SpecError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["COLUMNS", "predict_table"]
+
+COLUMNS = ("predicted_us", "low_us", "high_us", "remark")
+"""What a prediction adds to a table."""
+
+LEAST_BAND = 0.05  # half width of a band of a handful of rows, in logarithms
+FEW = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Own:
+    """Calibrations turned by rows of the user's own."""
+
+    found: dict[Key, Calibration]
+
+
+def predict_table(table: DataFrame, rows: DataFrame | None = None) -> DataFrame:
+    """Predict the time of every kernel of a table.
+
+    Args:
+        table: With the columns of the measured tables: gemm, elementwise, attention_prefill, attention_decode or
+            collective; `device` may be the path of a TOML file.
+        rows: Measurements to calibrate on, in the same columns with `latency_us`; None: what ships.
+
+    Returns:
+        The table with `COLUMNS`; rows that cannot be predicted have NaN and the reason as their remark.
+
+    Raises:
+        SpecError: A device that is not known; no column `op` or `device`; rows to calibrate on that fit nothing.
+
+    Example:
+        >>> import pandas as pd
+        >>> one = {"device": "a100_sxm_80gb", "op": "gemm", "batch": 1, "m": 4096, "n": 4096, "k": 4096,
+        ...        "a_dtype": "bf16", "w_dtype": "bf16", "timing": "cuda_graph_or_event_loop"}
+        >>> 500 < predict_table(pd.DataFrame([one])).predicted_us[0] < 700
+        True
+    """
+    for name in ("op", "device"):
+        if name not in table.columns:
+            raise SpecError(f"the table has no column {name!r}; its columns are: {', '.join(map(str, table.columns))}")
+    own = _calibrated(rows) if rows is not None else _Own({})
+    numbers = np.full((len(table), 3), np.nan)
+    remarks = np.full(len(table), "", dtype=object)
+    for group, reason, places in groups(table):
+        at = places.astype(int)
+        if group is None:
+            remarks[at] = reason
+            continue
+        device = _device(group)
+        try:
+            found, remark = _calibration(group.key, device, own)
+            numbers[at] = np.column_stack(found.predict(group.record, device))
+            remarks[at] = remark
+        except SpecError as error:
+            remarks[at] = str(error)
+    added = {name: numbers[:, column] for column, name in enumerate(COLUMNS[:3])}
+    return table.assign(**added, remark=remarks)
+
+
+def _device(group: Group) -> Machine | None:
+    """Give the machine of a group. Collectives are known by the name of their machine only."""
+    if group.key.family == "collective":
+        if group.key.device not in {item.key.device for item in calibrations("collective")}:
+            raise SpecError(f"no collectives are known of the device {group.key.device!r}")
+        return None
+    return machine(group.key.device)
+
+
+def _calibration(key: Key, device: Machine | None, own: _Own) -> tuple[Calibration, str]:
+    if key in own.found:
+        return own.found[key], "calibrated on your rows"
+    found = find(key, device, calibrations(key.family))
+    return found.calibration, found.remark
+
+
+def _calibrated(rows: DataFrame) -> _Own:
+    """Turn the few coefficients of the nearest calibration to the user's rows, key by key."""
+    if "op" not in rows.columns or "latency_us" not in rows.columns:
+        raise SpecError("rows to calibrate on need the columns op, device, latency_us and those of their family")
+    own = {}
+    for group, _, _ in groups(rows):
+        measured = None if group is None else group.part(group.measured > 0)
+        if measured is not None and len(measured.measured) >= FEW:
+            own[measured.key] = recalibrated(measured, _device(measured), calibrations(measured.key.family))
+    if not own:
+        raise SpecError(
+            f"nothing to calibrate on: each device, op, format, timing and framework needs {FEW} rows or more"
+        )
+    return _Own(own)
+
+
+def recalibrated(group: Group, device: Machine | None, among: tuple[Calibration, ...]) -> Calibration:
+    """Turn the nearest calibration to a handful of measured kernels.
+
+    Args:
+        group: The handful.
+        device: Their machine; None: collectives.
+        among: Calibrations of the family.
+    """
+    start = find(group.key, device, among).calibration
+    family, kernel = FAMILIES[group.key.family], group.key.kernel
+    values = refit(family, [(group.record, device, group.measured)], kernel, start.coefficients, start.surface)
+    turned = replace(
+        start, key=group.key, coefficients=values, rows=len(group.measured), source="rows given by the user"
+    )
+    ratio = np.log(group.measured / turned.predict(group.record, device)[0])
+    return replace(turned, band=_band(ratio, start.band), split="none")
+
+
+def _band(ratio: Array, start: tuple[float, float]) -> tuple[float, float]:
+    """Give a band from the residuals of the handful: 1.28 deviations, no narrower than half of where it came from."""
+    spread = 1.2816 * float(np.sqrt(np.mean(ratio**2))) * (1 + 2 / len(ratio))
+    half = max(spread, LEAST_BAND, (start[1] - start[0]) / 4)
+    return -half, half
