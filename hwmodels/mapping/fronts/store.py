@@ -30,8 +30,8 @@ __all__ = ["front_key", "read_front", "write_front"]
 EDITION = 2
 """Of fronts: raised when their rows or what they hold change."""
 
-COUNTED = 32
-"""Rows of a file that are counted anew: they have to agree with the cost model of today."""
+COUNTED = 4
+"""Rows of the first mappings of a file that are counted anew when it is read: another cost model shows in any."""
 
 BOX = ("least_j", "most_j", "least_rate", "even_j", "even_rate")
 
@@ -103,7 +103,8 @@ def read_front(path: Path, front: Front) -> bool:
         if head["edition"] != EDITION or head["digest"] != _digest(arrays):
             return False
         box = Box(*(arrays[name] for name in BOX))
-        found = [_chains(arrays, number, part["structures"], front.make) for number, part in enumerate(head["parts"])]
+        found = [_chains(arrays, number, part["structures"]) for number, part in enumerate(head["parts"])]
+        _count_some(found[0], front.make)
     except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, MappingError):
         return False
     front.box = box
@@ -118,8 +119,8 @@ def read_front(path: Path, front: Front) -> bool:
     return True
 
 
-def _chains(arrays: dict[str, Any], number: int, structures: list[dict[str, Any]], make: Make) -> Chains:
-    """Give mappings, of which some are counted anew."""
+def _chains(arrays: dict[str, Any], number: int, structures: list[dict[str, Any]]) -> Chains:
+    """Give mappings."""
     batches = tuple(
         MappingBatch(
             Structure(
@@ -132,14 +133,21 @@ def _chains(arrays: dict[str, Any], number: int, structures: list[dict[str, Any]
         for at, one in enumerate(structures)
     )
     table, batch, row = (arrays[f"{number} {name}"] for name in ("table", "batch", "row"))
-    chains = Chains(table, batches, batch, row)
+    return Chains(table, batches, batch, row)
+
+
+def _count_some(chains: Chains, make: Make) -> None:
+    """Count some mappings anew.
+
+    Raises:
+        ValueError: The file says something else.
+    """
     for place in np.linspace(0, len(chains) - 1, min(COUNTED, len(chains))).astype(int):
-        one = batches[int(batch[place])]
-        steps = one.steps[int(row[place])][None]
+        one = chains.batches[int(chains.batch[place])]
+        steps = one.steps[int(chains.row[place])][None]
         counts = count_moves(make.problem, make.accelerator, make.rules, one.structure, steps)
-        if not np.array_equal(rows_of(make, one.structure, counts)[0], table[place]):
+        if not np.array_equal(rows_of(make, one.structure, counts)[0], chains.table[place]):
             raise ValueError("another cost model")
-    return chains
 
 
 def _digest(arrays: dict[str, Any]) -> str:
