@@ -52,7 +52,7 @@ def predict_table(table: DataFrame, rows: DataFrame | None = None) -> DataFrame:
         >>> import pandas as pd
         >>> one = {"device": "a100_sxm_80gb", "op": "gemm", "batch": 1, "m": 4096, "n": 4096, "k": 4096,
         ...        "a_dtype": "bf16", "w_dtype": "bf16", "timing": "cuda_graph_or_event_loop"}
-        >>> 500 < predict_table(pd.DataFrame([one])).predicted_us[0] < 700
+        >>> bool(500 < predict_table(pd.DataFrame([one])).predicted_us[0] < 700)
         True
     """
     for name in ("op", "device"):

@@ -89,7 +89,7 @@ def _heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-COMMANDS = ("devices", "profile", "sweep", "optimize", "compress", "map", "trends", "zoo")
+COMMANDS = ("devices", "profile", "sweep", "optimize", "compress", "map", "predict", "trends", "zoo")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ ONE = {"device": "a100_sxm_80gb", "op": "gemm", "batch": 1, "m": 4096, "n": 4096
 ONE |= {"w_dtype": "bf16", "timing": LOOP, "framework": "sglang 0.5.10"}
 
 
-def table(**columns: object) -> pd.DataFrame:
+def table(**columns: Any) -> pd.DataFrame:
     return pd.DataFrame([ONE]).assign(**columns)
 
 
