@@ -22,12 +22,12 @@ from PIL import Image as Picture
 import dse
 import hwmodels
 from dse import plots
+from hwmodels.cascades import find_cascades, search_cascade
 from hwmodels.energy import price
 from hwmodels.engines import Engine
 from hwmodels.machines import run, seconds_by_kind
 from hwmodels.machines.rows import vector_units
 from hwmodels.mapping import evaluate, mapping_text, problem_on, runtime_mapping, search
-from hwmodels.mapping.cascades import find_cascades, search_cascade
 from hwmodels.mapping.fronts import network_fronts
 from hwmodels.mapping.mapper.memo import Memo
 from workloads import survey

@@ -19,8 +19,8 @@ from typing import Any
 import hwmodels
 from dse.files import atomic_write
 from dse.plots.fusion import fusion_changes
+from hwmodels.cascades import Cascade, FusedResult, cascade_of, find_cascades, search_cascade
 from hwmodels.mapping import search
-from hwmodels.mapping.cascades import Cascade, FusedResult, cascade_of, find_cascades, search_cascade
 from hwmodels.mapping.cases import gemm_operator
 from hwmodels.resizing import resized
 from hwmodels.spatial import Accelerator
@@ -43,7 +43,7 @@ as the accumulator makes them, on chip and off (as the survey counts "32-bit out
 
 *Unfused*: every product in its own proven best mapping, functions on the vector unit from and to DRAM, in series; a
 mask or residual is added in the pass of the function behind it. *Fused*: `search_cascade` of
-`hwmodels.mapping.cascades`, the proven best of every tile, loop order, resident operand, whole or online rows, series
+`hwmodels.cascades`, the proven best of every tile, loop order, resident operand, whole or online rows, series
 or overlap, and of all mappings of the products' tiles. Negative changes are gains. Gap 0: no fused mapping of that
 space is better.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hwmodels.mapping.cascades import Cascade, cascade_of, search_cascade
+from hwmodels.cascades import Cascade, cascade_of, search_cascade
 from hwmodels.spatial import REFERENCE, ROLES, Accelerator, BufferLevel
 from workloads.operator import Operator, Tensor, axis
 

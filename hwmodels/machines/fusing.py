@@ -1,4 +1,4 @@
-"""Cascades that run fused where that is better: tasks that become one (`hwmodels.mapping.cascades`).
+"""Cascades that run fused where that is better: tasks that become one (`hwmodels.cascades`).
 
 Each cascade of the network is searched once per kind; those that gain most replace their tasks, no task twice. Gains
 are against the tasks with nothing on chip, by the product of the network's energy and time, or by one of them.
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hwmodels.cascades import FusedResult, search_cascade
+from hwmodels.cascades.chain import Cascade
+from hwmodels.cascades.finding import cascade_key, every_cascade
 from hwmodels.machines.records import TaskCost
 from hwmodels.machines.tasks import ARRAY, Task, Use
-from hwmodels.mapping.cascades import FusedResult, search_cascade
-from hwmodels.mapping.cascades.chain import Cascade
-from hwmodels.mapping.cascades.finding import cascade_key, every_cascade
 from hwmodels.mapping.mapper.goals import Objective
 from hwmodels.spatial import Accelerator
 from workloads.errors import MappingError

@@ -1,6 +1,6 @@
 """Every fused mapping of a tiny cascade, walked iteration by iteration: what `search_cascade` must not miss.
 
-Nothing of `hwmodels.mapping.cascades` but its records of operators is used: loops, residents, rooms, loads, revisits
+Nothing of `hwmodels.cascades` but its records of operators is used: loops, residents, rooms, loads, revisits
 and times are worked out here, step by step; the cost model prices every mapping of every tile.
 
 What is walked: queries x keys -> functions -> x values (or without the last product) on devices whose sums lie in one
@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from hwmodels.cascades import Cascade
 from hwmodels.engines import Engine, function_of
 from hwmodels.mapping import MappingBatch, Structure, evaluate
-from hwmodels.mapping.cascades import Cascade
 from hwmodels.spatial import ROLES, Accelerator, Conventions
 from tests.hwmodels.brute_force import _chains, _loops, _spatial, _spreads
 from workloads.operator import Operator, Tensor

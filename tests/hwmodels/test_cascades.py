@@ -11,10 +11,10 @@ import pytest
 
 import hwmodels
 from dse.plots.fusion import fusion_changes
+from hwmodels.cascades import Cascade, cascade_of, find_cascades, search_cascade
+from hwmodels.cascades.stages import _again
 from hwmodels.engines import Engine
 from hwmodels.mapping import from_factors, problem_on
-from hwmodels.mapping.cascades import Cascade, cascade_of, find_cascades, search_cascade
-from hwmodels.mapping.cascades.stages import _again
 from hwmodels.mapping.counting import count_moves
 from hwmodels.resizing import resized
 from hwmodels.spatial import REFERENCE, ROLES, SILICON, Accelerator, BufferLevel, MeshAxis

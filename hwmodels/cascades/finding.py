@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from hwmodels.cascades.chain import Cascade, cascade_of
 from hwmodels.engines import ROW_FUNCTIONS, function_of
 from hwmodels.machines.lowering import lower
 from hwmodels.machines.tasks import Task
-from hwmodels.mapping.cascades.chain import Cascade, cascade_of
 from hwmodels.spatial import Accelerator
 from workloads.errors import MappingError
 from workloads.operator import Operator

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 
-from hwmodels.mapping.cascades.chain import Cascade
-from hwmodels.mapping.cascades.choices import Choice
-from hwmodels.mapping.cascades.costing import Totals
-from hwmodels.mapping.cascades.unfused import Unfused
+from hwmodels.cascades.chain import Cascade
+from hwmodels.cascades.choices import Choice
+from hwmodels.cascades.costing import Totals
+from hwmodels.cascades.unfused import Unfused
 from hwmodels.mapping.mapper.goals import Objective
 from hwmodels.mapping.problem import problem_of
 from hwmodels.mapping.records import Mapping

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from hwmodels.cascades.chain import Cascade
+from hwmodels.cascades.functions import OnlineForm, engine_for, online_form, parameters_of
 from hwmodels.engines import Engine, function_of
-from hwmodels.mapping.cascades.chain import Cascade
-from hwmodels.mapping.cascades.functions import OnlineForm, engine_for, online_form, parameters_of
 from hwmodels.mapping.problem import Problem, problem_on
 from hwmodels.spatial import ROLES, Accelerator, Conventions, Role
 from workloads.errors import MappingError

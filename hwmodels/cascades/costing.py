@@ -20,10 +20,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hwmodels.mapping.cascades.plan import Plan, Transfer
-from hwmodels.mapping.cascades.setting import PASSING, Setting
-from hwmodels.mapping.cascades.stages import Priced
-from hwmodels.mapping.cascades.transfers import Moved
+from hwmodels.cascades.plan import Plan, Transfer
+from hwmodels.cascades.setting import PASSING, Setting
+from hwmodels.cascades.stages import Priced
+from hwmodels.cascades.transfers import Moved
 
 __all__ = ["Totals", "totals"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from hwmodels.mapping.cascades.choices import tiles_of
-from hwmodels.mapping.cascades.setting import Setting
+from hwmodels.cascades.choices import tiles_of
+from hwmodels.cascades.setting import Setting
 
 __all__ = ["nothing_fused"]
 

@@ -21,9 +21,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hwmodels.cascades.chain import Link
+from hwmodels.cascades.transfers import Moved, burst_factor, port_cycles, tile_run
 from hwmodels.engines import ROW_FUNCTIONS, Engine, function_of
-from hwmodels.mapping.cascades.chain import Link
-from hwmodels.mapping.cascades.transfers import Moved, burst_factor, port_cycles, tile_run
 from hwmodels.spatial import Accelerator, Conventions
 from workloads.errors import MappingError
 from workloads.operator import Operator, Tensor

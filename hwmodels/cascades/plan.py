@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hwmodels.mapping.cascades.chain import Link
-from hwmodels.mapping.cascades.choices import Choice, loads
-from hwmodels.mapping.cascades.functions import (
+from hwmodels.cascades.chain import Link
+from hwmodels.cascades.choices import Choice, loads
+from hwmodels.cascades.functions import (
     Work,
     function_work,
     online_work,
     outer_words,
     parameter_work,
 )
-from hwmodels.mapping.cascades.rooms import (
+from hwmodels.cascades.rooms import (
     Held,
     adds_up,
     held_tiles,
@@ -23,8 +23,8 @@ from hwmodels.mapping.cascades.rooms import (
     tile_problem,
     trips_of,
 )
-from hwmodels.mapping.cascades.setting import PASSING, Setting
-from hwmodels.mapping.cascades.transfers import Moved, burst_factor, tile_run
+from hwmodels.cascades.setting import PASSING, Setting
+from hwmodels.cascades.transfers import Moved, burst_factor, tile_run
 from hwmodels.mapping.problem import Problem
 from hwmodels.mapping.residency import elements_of
 from hwmodels.spatial import ROLES

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from hwmodels.mapping.cascades.choices import Choice, loads
-from hwmodels.mapping.cascades.setting import PASSING, Setting
+from hwmodels.cascades.choices import Choice, loads
+from hwmodels.cascades.setting import PASSING, Setting
 from hwmodels.mapping.problem import Problem, problem_on
 from hwmodels.mapping.residency import home_words
 from hwmodels.spatial import Accelerator

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from hwmodels.cascades.chain import Link
+from hwmodels.cascades.functions import parameters_of
+from hwmodels.cascades.setting import Setting
 from hwmodels.machines.costing import Coster, Find
 from hwmodels.machines.records import TaskCost
 from hwmodels.machines.tasks import ARRAY, Task, Use
-from hwmodels.mapping.cascades.chain import Link
-from hwmodels.mapping.cascades.functions import parameters_of
-from hwmodels.mapping.cascades.setting import Setting
 from hwmodels.mapping.mapper.goals import Objective
 from hwmodels.mapping.mapper.results import Result
 from hwmodels.mapping.mapper.search import search

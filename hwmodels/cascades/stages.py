@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hwmodels.mapping.cascades.choices import Choice
-from hwmodels.mapping.cascades.rooms import Held, room_for, tile_problem
-from hwmodels.mapping.cascades.setting import Setting
-from hwmodels.mapping.cascades.transfers import Moved
+from hwmodels.cascades.choices import Choice
+from hwmodels.cascades.rooms import Held, room_for, tile_problem
+from hwmodels.cascades.setting import Setting
+from hwmodels.cascades.transfers import Moved
 from hwmodels.mapping.counting import Counts, count_moves
 from hwmodels.mapping.mapper.goals import Objective
 from hwmodels.mapping.mapper.patterns import patterns

@@ -16,15 +16,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hwmodels.mapping.cascades.chain import Cascade
-from hwmodels.mapping.cascades.choices import choices, tiles_of
-from hwmodels.mapping.cascades.costing import Pair, Totals, totals
-from hwmodels.mapping.cascades.faults import nothing_fused
-from hwmodels.mapping.cascades.plan import Plan, plan_of
-from hwmodels.mapping.cascades.results import FusedResult
-from hwmodels.mapping.cascades.setting import Setting, setting_of
-from hwmodels.mapping.cascades.stages import Front, Priced, Stages
-from hwmodels.mapping.cascades.unfused import Finder, unfused
+from hwmodels.cascades.chain import Cascade
+from hwmodels.cascades.choices import choices, tiles_of
+from hwmodels.cascades.costing import Pair, Totals, totals
+from hwmodels.cascades.faults import nothing_fused
+from hwmodels.cascades.plan import Plan, plan_of
+from hwmodels.cascades.results import FusedResult
+from hwmodels.cascades.setting import Setting, setting_of
+from hwmodels.cascades.stages import Front, Priced, Stages
+from hwmodels.cascades.unfused import Finder, unfused
 from hwmodels.mapping.mapper.goals import ROUNDING, Goal, Objective
 from hwmodels.mapping.mapper.search import search
 from hwmodels.mapping.mapper.spatial import spatial_choices
@@ -57,7 +57,7 @@ def search_cascade(
 
     Example:
         >>> import hwmodels
-        >>> from hwmodels.mapping.cascades import cascade_of
+        >>> from hwmodels.cascades import cascade_of
         >>> from workloads import Operator, Tensor, axis
         >>> x, w, y, z = (Tensor(name=name, axes=tuple(map(axis, dims)), bits=8)
         ...               for name, dims in (("x", "mk"), ("w", "kn"), ("y", "mn"), ("z", "mn")))

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hwmodels.mapping.cascades.setting import PASSING, WHOLE, Setting
+from hwmodels.cascades.setting import PASSING, WHOLE, Setting
 from hwmodels.mapping.mapper.factors import divisors
 from hwmodels.spatial import ROLES, Role
 
