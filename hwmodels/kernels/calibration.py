@@ -27,9 +27,9 @@ COVER = 0.8
 FOREIGN = {"gemm": 3.0, "elementwise": 3.0, "attention_prefill": 6.0, "attention_decode": 6.0, "collective": 3.0}
 """How much wider, in logarithms, the band of a device is that took another one's calibration, by family.
 
-Assumption, about what reports/kernels.md shows: mean errors on devices that the fit did not see are 1.0 to 2.3 times those
-of held-out shapes on devices that it saw for 16-bit products, 2.9 to 8 times for attention. For element-wise kernels
-nothing was verified.
+Assumption, about what reports/kernels.md shows: mean errors on devices that the fit did not see are 1.0 to 2.3 times
+those of held-out shapes on devices that it saw for 16-bit products, 2.9 to 8 times for attention. For element-wise
+kernels nothing was verified.
 """
 
 
