@@ -154,7 +154,7 @@ def _macro(
     given: tuple[Num, Num, Num, Num, Num], device: str, ports: tuple[int, int, int], objective: str, law: str | None,
     values: Any, organisation: Any, quality: Any,
 ) -> Macro:  # fmt: skip
-    size, width, node, banks, kelvin = given  # by place: a microsecond less than by name
+    size, width, node, banks, kelvin = given
     read, write, leakage, area, access, cycle, height, across, efficiency = values
     return Macro(
         size, width, node, device, ports, banks, kelvin, objective, law, read, write, leakage, area, access, cycle,

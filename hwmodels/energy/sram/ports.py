@@ -11,7 +11,7 @@ read-write ports.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from hwmodels.energy.sram.cells import HEIGHT, LEAKAGE, WIDTH
 from hwmodels.energy.sram.choosing import Looked
-from hwmodels.energy.sram.lines import Candidate, Pair, best_of, choose_one, line_of
+from hwmodels.energy.sram.lines import Candidate, best_of, choose_one, line_of, piece_of
 from hwmodels.energy.sram.lookup import Kind, look_up
 from hwmodels.energy.sram.stored import DEVICES, PORTS, QUANTITIES
 
-__all__ = ["cell_mm2", "in_table", "look_bank_up", "look_banks_up"]
+__all__ = ["bank_of", "cell_mm2", "in_table", "look_banks_up"]
 
 Floats = NDArray[np.float64]
 
@@ -108,41 +108,46 @@ def look_banks_up(kind: Kind, width: Floats, depth: Floats) -> Looked:
     return Looked(one.values * ratio, one.organisation)
 
 
-def look_bank_up(kind: Kind, width: float, depth: float) -> tuple[int, list[float]]:
-    """Give the same for one bank: the organisation's place in the table, and the quantities."""
-    if in_table(kind.device, kind.ports):
-        return choose_one(kind, width, depth)
-    depths, pieces, fewer, after = _pieces_of(kind, width)
-    ones, singles, doubles = pieces[bisect_left(depths, depth)]
-    one, along = best_of(ones, depth)
-    single, low = (one, along) if singles is ones else best_of(singles, depth)
-    double, high = best_of(doubles, depth)
-    *lines, (tall, taller), (wide, wider) = one[6]
-    *bases, (height, higher), (across, broader) = single[6]
-    *doubled, (last, rise), (end, growth) = double[6]
+def bank_of(kind: Kind) -> Callable[[Kind, float, float], tuple[int, list[float]]]:
+    """Give what looks a bank of a kind up by kind, word [B] and depth: its place in the table, and its quantities."""
+    return choose_one if in_table(kind.device, kind.ports) else _derive_one
+
+
+def _derive_one(kind: Kind, width: float, depth: float) -> tuple[int, list[float]]:
+    begins, pieces, fewer, after = _pieces_of(kind, width)
+    ones, singles, doubles = pieces[piece_of(begins, depth)]
+    step, which, constant, linear, _ = ones[0] if len(ones) == 1 else best_of(ones, depth)
+    rows = -(-depth // step)
+    step, _, base, rise, _ = singles[0] if len(singles) == 1 else best_of(singles, depth)
+    low = -(-depth // step)
+    step, _, two, growth, _ = doubles[0] if len(doubles) == 1 else best_of(doubles, depth)
+    high = -(-depth // step)
     values = [
-        (start + slope * along)
-        * (ratio if (ratio := (two + more * high) / (base + up * low) - fewer) > LEAST_RATIO else LEAST_RATIO)
-        for (start, slope), (base, up), (two, more) in zip(lines, bases, doubled, strict=True)
+        (start + slope * rows)
+        * (ratio if (ratio := (end + more * high) / (first + up * low) - fewer) > LEAST_RATIO else LEAST_RATIO)
+        for start, slope, first, up, end, more in zip(constant, linear, base, rise, two, growth)  # noqa: B905
     ]
     values[LEAKAGE] *= after
-    squares = (last + rise * high) * (end + growth * high), (height + higher * low) * (across + broader * low)
-    side = max(math.sqrt(squares[0] / squares[1]) - fewer, LEAST_RATIO)
-    return one[5], [*values, (tall + taller * along) * side, (wide + wider * along) * side]
+    area = (base[HEIGHT] + rise[HEIGHT] * low) * (base[WIDTH] + rise[WIDTH] * low)
+    larger = (two[HEIGHT] + growth[HEIGHT] * high) * (two[WIDTH] + growth[WIDTH] * high)
+    side = max(math.sqrt(larger / area) - fewer, LEAST_RATIO)
+    values[HEIGHT] = (constant[HEIGHT] + linear[HEIGHT] * rows) * side
+    values[WIDTH] = (constant[WIDTH] + linear[WIDTH] * rows) * side
+    return which, values
 
 
 class Pieces(NamedTuple):
     """What a port set is derived from, for single banks of one width.
 
     Attributes:
-        depths: Last depth of every piece.
+        begins: Number of the first half octave.
         candidates: Those of one port, of itrs-hp with one port, and of itrs-hp with two times `Likes.steps`.
         fewer: Ports beyond the second.
         after: As in `Likes`.
     """
 
-    depths: list[float]
-    candidates: list[tuple[list[Candidate], list[Candidate], list[Candidate]]]
+    begins: int
+    candidates: list[tuple[tuple[Candidate, ...], tuple[Candidate, ...], tuple[Candidate, ...]]]
     fewer: int
     after: float
 
@@ -151,13 +156,18 @@ class Pieces(NamedTuple):
 def _pieces_of(kind: Kind, width: float) -> Pieces:
     likes = _likes(kind)
     one, single, double = (line_of(each, width) for each in likes[:3])
-    if not one.depths == single.depths == double.depths:
-        raise AssertionError(f"{kind}: the table's port sets end at other depths")  # they share one grid
+    if not one.begins == single.begins == double.begins:
+        raise AssertionError(f"{kind}: the table's port sets begin at other depths")  # they share one grid
     factors = [float(likes.steps)] * len(QUANTITIES)
     factors[LEAKAGE] /= likes.before
-    doubles = [[(*each[:6], _times(each[6], factors), each[7]) for each in piece] for piece in double.pieces]
-    return Pieces(one.depths, list(zip(one.pieces, single.pieces, doubles, strict=True)), likes.steps - 1, likes.after)
+    scaled = {each: _scaled(each, factors) for piece in double.pieces for each in piece}
+    doubles = [tuple(scaled[each] for each in piece) for piece in double.pieces]
+    return Pieces(one.begins, list(zip(one.pieces, single.pieces, doubles, strict=True)), likes.steps - 1, likes.after)
 
 
-def _times(lines: tuple[Pair, ...], factors: list[float]) -> tuple[Pair, ...]:
-    return tuple((start * factor, slope * factor) for (start, slope), factor in zip(lines, factors, strict=True))
+def _scaled(candidate: Candidate, factors: list[float]) -> Candidate:
+    step, which, constant, linear, judged = candidate
+    start, slope = (
+        tuple(value * factor for value, factor in zip(values, factors, strict=True)) for values in (constant, linear)
+    )
+    return step, which, start, slope, judged

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from hwmodels.energy.sram.checks import LARGEST_BYTES, MOST_BANKS, MOST_PORTS, c
 from hwmodels.energy.sram.exact import printed_rows, row_numbers
 from hwmodels.energy.sram.groups import Group, evaluate_group, node_factors, register_shares
 from hwmodels.energy.sram.lookup import LARGEST_BANK, WIDEST, Kind
-from hwmodels.energy.sram.ports import cell_mm2, in_table, look_bank_up
+from hwmodels.energy.sram.ports import bank_of, cell_mm2, in_table
 from hwmodels.energy.sram.quality import Quality
 from hwmodels.energy.sram.registers import LEAST_BYTES, LEAST_WORDS
 from hwmodels.energy.sram.stored import DEVICES, NODES, OBJECTIVES, stored
@@ -35,29 +35,32 @@ class Setting(NamedTuple):
 
     Attributes:
         kind: What the table is asked for.
+        look_up: Looks a bank of it up.
         width: Word of a macro [B].
+        banks: How many there are.
         least: Smallest bank that is no register file [B].
         share: The word asked for over that of a macro: macros side by side, or less than one.
         printed: Values and organisation of the rows that CACTI printed, by capacity [B].
         cells_mm2: Area of the bit cells of a byte [mm2].
-        warmth: Factor on the leakage of a bank at 350 K, for all banks at the temperature.
-        factors: For macros side by side and CACTI's nearest node, as in `exact.PRINTED`; none where all are 1.
-        scaled: Whether the node is outside of CACTI's range.
+        factors: For macros side by side, leakage of all banks at the temperature, and a node outside of CACTI's range,
+            as in `exact.PRINTED` but the last, which keeps its value.
         quality: Of what is not printed.
         exact: Of what is.
+        registers: Of register files.
     """
 
     kind: Kind
+    look_up: Callable[[Kind, float, float], tuple[int, list[float]]]
     width: float
+    banks: int
     least: float
     share: float
     printed: Mapping[float, tuple[list[float], tuple[int, ...]]]
     cells_mm2: float
-    warmth: float
     factors: tuple[float, ...]
-    scaled: bool
     quality: Quality
     exact: Quality
+    registers: Quality
 
 
 def evaluate_one(
@@ -69,22 +72,23 @@ def evaluate_one(
     Raises:
         SpecError: See `macro.sram`.
     """
-    known = law is None or isinstance(law, str)
-    setting = _setting(width, node, device, ports, banks, kelvin, objective, law) if known else None
+    setting = None
+    if law is None or isinstance(law, str):
+        setting = _setting(width, node, device, ports, banks, kelvin, objective, law)
     if setting is not None and 0 < size <= LARGEST_BYTES:
         inner = size / setting.share
-        row = setting.printed.get(inner)
-        if row is not None:
-            values, organisation = row
-            numbers = [*values[:2], values[2] * setting.warmth, *values[3:]]
-            return _finished(setting, numbers, organisation, setting.exact)
-        bank = inner / setting.kind.banks
+        printed = setting.printed
+        if inner in printed:
+            values, organisation = printed[inner]
+            return _of_all_banks(setting, values), organisation, setting.exact
+        word = setting.width
+        bank = inner / setting.banks
         if setting.least <= bank <= LARGEST_BANK:
-            which, values = look_bank_up(setting.kind, setting.width, bank / setting.width)
-            return _finished(setting, _with_area(setting, values, inner), _folds()[which], setting.quality)
-        if setting.width <= bank <= LARGEST_BANK:
-            values = _registers(setting, bank / setting.width)
-            return _finished(setting, _with_area(setting, values, inner), (0,) * 6, Quality.REGISTERS)
+            which, bare = setting.look_up(setting.kind, word, bank / word)
+            return _of_all_banks(setting, _with_area(setting, bare, inner)), _folds()[which], setting.quality
+        if word <= bank <= LARGEST_BANK:
+            bare = _registers(setting, bank / word)
+            return _of_all_banks(setting, _with_area(setting, bare, inner)), (0,) * 6, setting.registers
     check_names(device, ports, objective)
     given: list[Any] = [np.atleast_1d(value) for value in (size, width, node, banks, kelvin)]
     sizes, widths, nodes, counts, kelvins = check_numbers(given, law)
@@ -106,7 +110,7 @@ def _registers(setting: Setting, depth: float) -> list[float]:
 def _join(kind: Kind, width: float) -> tuple[float, list[float], list[float]]:
     """Give the words of the smallest SRAM, its quantities, and a register's shares of them; for sides, of the area."""
     full = max(float(LEAST_WORDS), LEAST_BYTES / width)
-    return full, look_bank_up(kind, width, full)[1], _register_shares(width)
+    return full, bank_of(kind)(kind, width, full)[1], _register_shares(width)
 
 
 @lru_cache(maxsize=1024)
@@ -120,19 +124,18 @@ def _register_shares(width: float) -> list[float]:
 def _with_area(setting: Setting, values: list[float], size: float) -> list[float]:
     read, write, leakage, access, cycle, height, across = values
     area = height * across
-    efficiency = min(setting.cells_mm2 * size / area, 1.0)
-    return [read, write, leakage * setting.warmth, area, access, cycle, height, across, efficiency]
+    efficiency = setting.cells_mm2 * size / area
+    return [read, write, leakage, area, access, cycle, height, across, efficiency if efficiency < 1.0 else 1.0]
 
 
-def _finished(setting: Setting, values: list[float], organisation: tuple[int, ...], quality: Quality) -> Numbers:
-    """Put macros side by side and the node on values in the order of `exact.PRINTED`."""
-    if not setting.factors:
-        return values, organisation, quality
-    if setting.share != 1.0:
-        quality = max(quality, Quality.EXTRAPOLATED)
-    if setting.scaled:
-        quality = quality if quality is Quality.REGISTERS else Quality.SCALED
-    return [value * factor for value, factor in zip(values, setting.factors, strict=True)], organisation, quality
+def _of_all_banks(setting: Setting, values: list[float]) -> list[float]:
+    """Put banks and macros side by side, warm, at the node; written out, in a third of the time."""
+    one, two, three, four, five, six, seven, eight = setting.factors
+    read, write, leakage, area, access, cycle, height, across, efficiency = values
+    return [
+        read * one, write * two, leakage * three, area * four, access * five, cycle * six, height * seven,
+        across * eight, efficiency,
+    ]  # fmt: skip
 
 
 @lru_cache(maxsize=4096)
@@ -152,21 +155,26 @@ def _setting(
     native = group.native_nm
     quality = Quality.INTERPOLATED if math.frexp(narrow)[0] == 0.5 else Quality.BETWEEN_WIDTHS
     quality = quality if native in NODES else Quality.BETWEEN_NODES
-    share = width / narrow
-    beside = np.array([share, share, share, share, 1.0, 1.0, 1.0, share, 1.0])
-    factors = beside if native == node else beside * node_factors(group)
+    quality = quality if in_table(device, ports) else Quality.OTHER_PORTS
+    share, warmth = width / narrow, int(banks) * float(leakage_factor(device, native, kelvin))
+    factors = np.array([share, share, share * warmth, share, 1.0, 1.0, 1.0, share, 1.0])
+    scaled = None
+    if native != node:
+        factors, scaled = factors * node_factors(group), Quality.SCALED
+    beside = Quality.EXACT if share == 1.0 else Quality.EXTRAPOLATED
     return Setting(
         kind=group.kind,
+        look_up=bank_of(group.kind),
         width=narrow,
+        banks=int(banks),
         least=max(LEAST_WORDS * narrow, float(LEAST_BYTES)),
         share=share,
         printed=_printed().get((device, native, ports, int(banks), narrow), {}) if objective == "ed2" else {},
         cells_mm2=8 * cell_mm2(native, sum(ports)),
-        warmth=int(banks) * float(leakage_factor(device, native, kelvin)),
-        factors=() if np.all(factors == 1.0) else tuple(factors.tolist()),
-        scaled=native != node,
-        quality=quality if in_table(device, ports) else Quality.OTHER_PORTS,
-        exact=Quality.EXACT if is_printed(device, native) else Quality.INTERPOLATED,
+        factors=tuple(factors[:-1].tolist()),
+        quality=scaled or max(quality, beside),
+        exact=scaled or max(Quality.EXACT if is_printed(device, native) else Quality.INTERPOLATED, beside),
+        registers=max(Quality.REGISTERS, beside),
     )
 
 

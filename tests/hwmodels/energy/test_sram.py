@@ -222,6 +222,27 @@ def test_a_batch_equals_its_points_one_by_one(
 @pytest.mark.parametrize(
     "arguments",
     [
+        {"ports": (1, 1, 1), "objective": "area"},
+        {"ports": (0, 2, 1), "device": "itrs-lop", "banks": 8},
+        {"node_nm": 7.0, "law": "bitcell-wire", "temperature_k": 320.0, "objective": "delay"},
+    ],
+)
+def test_derived_ports_and_scaled_nodes_are_the_same_one_by_one(arguments: dict[str, Any]) -> None:
+    draw = np.random.default_rng(4)
+    width = draw.choice([0.5, 3.0, 8.0, 24.0, 200.0, 256.0], 60)
+    size = arguments.get("banks", 1) * width * np.exp2(draw.uniform(0, 20, 60)).round()
+    batch = sram(size, width, **arguments)
+    for at in range(60):
+        one = sram(float(size[at]), float(width[at]), **arguments)
+        for name in (*BANDED, "height_mm", "width_mm", "array_efficiency"):
+            assert getattr(batch, name)[at] == close(getattr(one, name), 1e-12), (name, at)
+        assert np.asarray(batch.quality)[at] == one.quality
+        assert tuple(np.asarray(batch.organisation)[at].tolist()) == one.organisation
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
         {},
         {"node_nm": 28.0},
         {"banks": 2},
