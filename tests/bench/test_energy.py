@@ -81,7 +81,9 @@ def test_a_batch_of_memories(benchmark: Any, kind: str) -> None:
 def test_memories_one_by_one(benchmark: Any, kind: str) -> None:
     """Asked: 20 us for one. 100 different ones, each looked up before; the first look-up of a kind prepares it."""
     size, width = memories(kind)
-    few = {name: value[:100] if isinstance(value, np.ndarray) else value for name, value in KINDS[kind].items()}
+    few: dict[str, Any] = {
+        name: value[:100] if isinstance(value, np.ndarray) else value for name, value in KINDS[kind].items()
+    }
     some = [
         (float(size[at]), float(width[at]), {name: of_point(value, at) for name, value in few.items()})
         for at in range(100)
