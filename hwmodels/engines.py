@@ -6,6 +6,7 @@ and "requantize" stand for changes of domain, "flop" for every other operation, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -100,6 +101,9 @@ class Engine:
         for name in (*self.cycles, *self.passes):
             if name not in FUNCTIONS:
                 raise MappingError(f"engine {self.name}: no function {name!r}; give some of {', '.join(FUNCTIONS)}")
+        for name, cycles in self.cycles.items():
+            if not (math.isfinite(cycles) and cycles > 0):
+                raise MappingError(f"engine {self.name}: {name} takes {cycles} cycles; give a number above 0")
         if not self.cycles:
             raise MappingError(f"engine {self.name}: takes no function; give cycles, as in softmax = 3")
 

@@ -28,6 +28,9 @@ __all__ = [
     "Role",
 ]
 
+RESERVED = ("array", "MACs", "static", "link")
+"""Names of what is no engine: the array, and components of the energy."""
+
 Role = str
 """W weights, I inputs, O outputs."""
 
@@ -259,8 +262,15 @@ class Accelerator:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise MappingError(f"{self.name}: level {twice[0]!r} is there twice; give every level a name of its own")
+        taken = {*names, *RESERVED}
         for engine in self.engines:
             self.level_index(engine.level)
+            if engine.name in taken:
+                raise MappingError(
+                    f"{self.name}: an engine cannot be called {engine.name!r}: a level, another engine or a component "
+                    "of the energy has that name; give it another one"
+                )
+            taken.add(engine.name)
         for what in ("macs_per_cycle", "clock_hz"):
             if not getattr(self, what) > 0:
                 raise MappingError(f"{self.name}: {what} is {getattr(self, what)}; give more than 0")

@@ -15,7 +15,7 @@ import typer
 from dse.cli import inputs
 from dse.cli.inputs import ModelSource
 from dse.cli.output import console, print_table
-from dse.cli.profiling_machines import MachineOptions, profile_machines, refuse_for_machines
+from dse.cli.profiling_machines import MachineOptions, profile_machines, refuse_for_machines, refuse_for_processors
 from dse.cli.projecting import print_projection, projection_record
 from dse.cli.sources import model_source
 from dse.cli.weights import print_weights, weights_mode, weights_record
@@ -103,6 +103,10 @@ def profile(
     machines = [item for item in every if isinstance(item, hwmodels.Accelerator)]
     if machines:
         refuse_for_machines(objective, {"--year": year is not None, "--no-fuse": not fuse})
+        if found and as_json:
+            raise SpaceError("--json: records of GPUs and of accelerators differ; run the command once for each kind")
+    if found:
+        refuse_for_processors({"--objective": objective != "edp", "--no-keep": not keep, "--cascades": cascades})
     if len(every) > 1 and (plot is not None or table is not None):
         raise SpaceError("--plot and --csv take one device; give one --device, or run the command once for each")
     if top and as_json:

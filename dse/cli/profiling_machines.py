@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from hwmodels.machines import MachineRun
     from workloads.workload import Program, Workload
 
-__all__ = ["MachineOptions", "machine_record", "plain", "print_engines", "profile_machines", "refuse_for_machines"]
+__all__ = [
+    "MachineOptions",
+    "machine_record",
+    "plain",
+    "print_engines",
+    "profile_machines",
+    "refuse_for_machines",
+    "refuse_for_processors",
+]
 
 OBJECTIVES = ("edp", "energy", "latency")
 
@@ -39,6 +47,20 @@ def refuse_for_machines(objective: str, given: dict[str, bool]) -> None:
     for name, here in given.items():
         if here:
             raise SpaceError(f"{name} is for GPUs and CPUs, and this is a spatial accelerator; leave it out")
+
+
+def refuse_for_processors(given: dict[str, bool]) -> None:
+    """Refuse options that say nothing about a GPU or CPU.
+
+    Args:
+        given: Whether each option was given, by name.
+
+    Raises:
+        SpaceError: One that was.
+    """
+    for name, here in given.items():
+        if here:
+            raise SpaceError(f"{name} is for spatial accelerators, and there is a GPU or CPU here; leave it out")
 
 
 @dataclass(frozen=True, slots=True)

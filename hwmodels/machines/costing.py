@@ -3,7 +3,7 @@
 A product costs what its mapping costs (`hwmodels.mapping`). A function on an engine takes the longest of its
 computation, the outermost level's port, the engine's own way to its level, and that level's port; operands from outside
 pass through the engine's level, as often as the function reads them if a row (or a vector of lanes) has room there,
-else every pass comes from outside.
+else every pass comes from outside. An engine behind a link works in a memory of its own, whose energy is not known.
 """
 
 from __future__ import annotations
@@ -134,6 +134,8 @@ class Coster:
         )
 
     def _function(self, task: Task, engine: Engine, mine: Mapping[str, str]) -> TaskCost:
+        if engine.link_bytes_per_s is not None:
+            return self._function_apart(task, engine)
         moved = _Moved(self.accelerator)
         level = self.accelerator.levels[self.accelerator.level_index(engine.level)]
         passes = max(engine.passes.get(function_of(op), 1) for op in task.operators)
@@ -158,6 +160,17 @@ class Coster:
         bound = max(seconds, key=lambda name: seconds[name])
         return moved.cost(task, seconds[bound] + engine.start_s, bound, mine,
                           {engine.name: cycles * engine.lanes * engine.cycle_j})  # fmt: skip
+
+    def _function_apart(self, task: Task, engine: Engine) -> TaskCost:
+        """Cost a function of an engine behind a link, whose operands lie in a memory of its own."""
+        cycles = self._cycles(task, engine) / engine.lanes
+        seconds = {"compute": cycles / engine.clock_hz}
+        if engine.path_bytes_per_s is not None:
+            size = sum(use.bytes for use in (*task.reads, *task.writes))
+            seconds["its own memory"] = size / engine.path_bytes_per_s
+        bound = max(seconds, key=lambda name: seconds[name])
+        spent = {engine.name: cycles * engine.lanes * engine.cycle_j}
+        return _Moved(self.accelerator).cost(task, seconds[bound] + engine.start_s, bound, {}, spent)
 
     def _cycles(self, task: Task, engine: Engine) -> float:
         """Give the cycles of one lane for all elements."""

@@ -39,6 +39,7 @@ class _Crossing:
         host: Engine on whose side of a link a tensor was written; "": the accelerator's.
         made: Copies that there are already.
         writers: Engine that wrote each tensor.
+        bits: Width at which each tensor was written [bit].
     """
 
     engines: dict[str, Engine]
@@ -47,6 +48,7 @@ class _Crossing:
     host: dict[str, str] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
     writers: dict[str, str] = field(default_factory=dict)
+    bits: dict[str, float] = field(default_factory=dict)
 
     def take(self, task: Task) -> None:
         """Add a task, after what it needs."""
@@ -55,7 +57,7 @@ class _Crossing:
         reads = [self._brought(use, task, engine, floats) for use in task.reads]
         writes = [self._widened(use, floats) for use in task.writes]
         for use in writes:
-            self.writers[use.name] = task.engine
+            self.writers[use.name], self.bits[use.name] = task.engine, use.bits
             if floats:
                 self.is_float.add(use.name)
             if engine is not None and engine.link_bytes_per_s is not None:
@@ -73,7 +75,7 @@ class _Crossing:
     def _widened(self, use: Use, floats: bool) -> Use:
         if not floats:
             return use
-        return replace(use, bytes=use.bytes * FLOAT_BITS / use.bits, bits=FLOAT_BITS)
+        return _with_bits(use, FLOAT_BITS)
 
     def _brought(self, use: Use, task: Task, engine: Engine | None, floats: bool) -> Use:
         """Give a tensor as a task needs it: in its domain, on its side. Narrow elements cross the link."""
@@ -83,14 +85,13 @@ class _Crossing:
         changes = (use.name in self.is_float) != floats
         if not floats:
             return self._moved(self._converted(use, task, engine, floats) if changes else use, task, side)
-        moved = self._moved(use, task, side)
+        moved = self._moved(_with_bits(use, self.bits[use.name]), task, side)
         return self._converted(moved, task, engine, floats) if changes else self._widened(moved, floats)
 
     def _converted(self, use: Use, task: Task, engine: Engine | None, floats: bool) -> Use:
         what = "dequantize" if floats else "requantize"
         wide = self._widened(use, True)
-        narrow = replace(use, bits=min(use.bits, 8.0), bytes=use.bytes * min(use.bits, 8.0) / use.bits)
-        before, after = (narrow, wide) if floats else (wide, narrow)
+        before, after = (use, wide) if floats else (wide, use)
         made = replace(after, name=f"{use.name}:{what}d", role=use.role)
         if made.name not in self.made:
             worker = engine.name if floats and engine is not None else self.writers[use.name]
@@ -109,7 +110,7 @@ class _Crossing:
 
     def _add(self, made: Use, before: Use, task: Task, worker: str, name: str, kind: TaskKind) -> None:
         self.made.add(made.name)
-        self.writers[made.name] = worker
+        self.writers[made.name], self.bits[made.name] = worker, made.bits
         if made.bits == FLOAT_BITS:
             self.is_float.add(made.name)
         if kind == "conversion" and self.engines[worker].link_bytes_per_s is not None:
@@ -118,3 +119,8 @@ class _Crossing:
             name=name, kind=kind, engine=worker, operators=task.operators[:1], reads=(replace(before, role=""),),
             writes=(replace(made, role=""),), executions=task.executions,
         ))  # fmt: skip
+
+
+def _with_bits(use: Use, bits: float) -> Use:
+    """Give a tensor with elements of another width."""
+    return replace(use, bytes=use.bytes * bits / use.bits, bits=bits)

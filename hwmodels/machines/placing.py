@@ -170,6 +170,8 @@ def _homes_for(life: _Life, tasks: Sequence[Task], accelerator: Accelerator) -> 
     for place, level in enumerate(accelerator.levels):
         if place == 0 or accelerator.instances(place) > 1 or level.capacity_words is None:
             continue
+        if "O" in life.roles and "O" in level.keeps:  # it would stay there as partial sums, wider than it is read
+            continue
         try:
             for role in life.roles:
                 find_homes(accelerator, {role: level.name}, life.name)

@@ -22,11 +22,36 @@ from hwmodels.mapping.counting import Counts
 from hwmodels.mapping.records import Structure
 from hwmodels.spatial import ROLES, Accelerator, Conventions
 
-__all__ = ["Bandwidth", "Floats", "Loads", "Moved", "Words", "bandwidths_of", "cycles_of", "loads_of", "total_cycles"]
+__all__ = [
+    "ONE",
+    "Bandwidth",
+    "Floats",
+    "Loads",
+    "Moved",
+    "Words",
+    "bandwidths_of",
+    "cycles_of",
+    "loads_of",
+    "total_cycles",
+    "whole_cycles",
+]
 
 Floats = NDArray[np.float64]
 
 _O = ROLES.index("O")
+
+ONE = 1.0 - 1e-12
+"""Keeps a sum that is a whole number of cycles but for rounding from being rounded up."""
+
+
+def whole_cycles(cycles: Floats) -> Floats:
+    """Round cycles up to whole ones.
+
+    Example:
+        >>> float(whole_cycles(np.asarray(3.0000000000000004))), float(whole_cycles(np.asarray(3.1)))
+        (3.0, 4.0)
+    """
+    return np.asarray(np.ceil(cycles * ONE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +189,7 @@ def cycles_of(loads: Loads, bandwidths: Sequence[Bandwidth]) -> Floats:
     whole = np.maximum(inside, np.maximum(loads.compute, _slowest(bandwidths, loads.overlapped)))
     for stage in loads.stages:
         whole = whole + _slowest(bandwidths, stage)
-    return np.asarray(np.ceil(whole + loads.fill))
+    return whole_cycles(whole + loads.fill)
 
 
 def _port_cycles(bandwidths: Sequence[Bandwidth], moved: Moved) -> dict[str, Floats]:
@@ -178,9 +203,9 @@ def _port_cycles(bandwidths: Sequence[Bandwidth], moved: Moved) -> dict[str, Flo
         if place in into and level.write is not None:
             parts.append((f"{level.level} write", into[place] / level.write))
         if level.shared and (place in out or place in into):
-            ports[f"{level.level} port"] = np.ceil(sum((cycles for _, cycles in parts), np.zeros(1)))
+            ports[f"{level.level} port"] = whole_cycles(sum((cycles for _, cycles in parts), np.zeros(1)))
         else:
-            ports.update((name, np.ceil(cycles)) for name, cycles in parts)
+            ports.update((name, whole_cycles(cycles)) for name, cycles in parts)
     return ports
 
 

@@ -257,3 +257,82 @@ def test_what_cannot_be_fused_runs_as_it_is() -> None:
     machine = gemmini(HOST)
     apart, fused = run(chain(), machine), run(chain(), machine, cascades=True)
     assert fused.latency_s == apart.latency_s
+
+
+def test_a_host_behind_a_link_works_in_its_own_memory_on_what_was_written() -> None:
+    """Products in 8 bit, read as floats of 32 bit: narrow elements cross, the outer port is not the host's."""
+    far = replace(HOST, link_bytes_per_s=1e9, path_bytes_per_s=2e9)
+    wide = Workload(
+        name="floats",
+        operators=tuple(
+            replace(
+                op,
+                inputs=tuple(replace(one, bits=32) for one in op.inputs),
+                outputs=tuple(replace(one, bits=32) for one in op.outputs),
+            )
+            for op in chain().operators
+        ),
+        inputs=("x",),
+        outputs=("y",),
+    )
+    found = run(wide, gemmini(far))
+    n = 64 * 64
+    moved = [cost for cost in found.costs if cost.task.kind == "transfer"]
+    assert [cost.task.reads[0].bytes for cost in moved] == [n, n]
+    host = [cost for cost in found.costs if cost.task.engine == "Host" and cost.task.kind != "transfer"]
+    assert all(not cost.read_bytes and not cost.outer_s for cost in host)
+    dequantize = next(cost for cost in host if cost.task.name.endswith("dequantize"))
+    assert dequantize.task.reads[0].bytes == n
+    assert dequantize.latency_s == pytest.approx(max(9 * n / 1e9, 5 * n / 2e9))
+
+
+def test_a_wider_array_converts_its_own_width() -> None:
+    machine = replace(hwmodels.load("eyeriss", kind=hwmodels.Accelerator), engines=(HOST,))
+    wide = run(_with_bits(chain(), 16), machine)
+    written = {use.name: use.bytes for cost in wide.costs for use in cost.task.writes}
+    for cost in wide.costs:
+        for use in cost.task.reads:
+            assert use.bytes == written.get(use.name, use.bytes), cost.task.name
+
+
+def _with_bits(work: Workload, bits: int) -> Workload:
+    operators = tuple(
+        replace(
+            op,
+            inputs=tuple(replace(one, bits=bits) for one in op.inputs),
+            outputs=tuple(replace(one, bits=bits) for one in op.outputs),
+        )
+        for op in work.operators
+    )
+    return Workload(name=work.name, operators=operators, inputs=work.inputs, outputs=work.outputs)
+
+
+@pytest.mark.parametrize("name", ["array", "MACs", "static", "link", "DRAM"])
+def test_an_engine_with_the_name_of_something_else_is_refused(name: str) -> None:
+    with pytest.raises(MappingError, match="give it another one"):
+        gemmini(replace(HOST, name=name))
+
+
+def test_cycles_that_are_no_number_are_refused() -> None:
+    with pytest.raises(MappingError, match="above 0"):
+        replace(HOST, cycles={"softmax": float("nan")})
+
+
+def test_sums_do_not_stay_where_they_are_wider_than_what_reads_them() -> None:
+    found = run(chain(), hwmodels.load("survey-machine", kind=hwmodels.Accelerator))
+    assert all(item.level != "L2" or item.name == "weights" for item in found.placements)
+
+
+def test_cycles_that_are_whole_but_for_rounding_are_not_rounded_up() -> None:
+    """840,000 cycles at a port of 0.004 of Eyeriss's: the mapper and the cost model have to agree."""
+    from hwmodels.mapping import narrowed
+    from hwmodels.mapping.cases import gemm_operator
+    from hwmodels.spatial import REFERENCE
+
+    eyeriss = hwmodels.load("eyeriss", kind=hwmodels.Accelerator)
+    outer = eyeriss.levels[0]
+    rate = (outer.read_words_per_cycle or 1.0) * 0.004
+    slow = replace(outer, read_words_per_cycle=rate, write_words_per_cycle=rate)
+    machine = replace(eyeriss, conventions=REFERENCE, levels=(slow, *eyeriss.levels[1:]))
+    product = narrowed(gemm_operator("g", {"M": 64, "N": 48, "K": 36}), 16)
+    assert float(search(product, machine, "energy").cost.cycles[0]) == 840_000

@@ -8,12 +8,9 @@ import numpy as np
 
 from hwmodels.mapping.fronts.knobs import Devices
 from hwmodels.mapping.fronts.rows import Layout, Make
-from hwmodels.mapping.timing import Bandwidth, Floats, Loads, Moved, cycles_of
+from hwmodels.mapping.timing import ONE, Bandwidth, Floats, Loads, Moved, cycles_of
 
 __all__ = ["costs", "least_costs", "pair_costs", "totals"]
-
-ONE = 1.0 - 1e-12
-"""Keeps a sum that is a whole number of cycles but for rounding from being rounded up."""
 
 
 def costs(make: Make, table: Floats, devices: Devices) -> tuple[Floats, Floats]:

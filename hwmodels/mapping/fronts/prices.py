@@ -39,6 +39,10 @@ def knobs_of(accelerator: Accelerator) -> tuple[str, ...]:
     return (*SIZES, "clock_scale", *(f"{kind}.{level}" for kind in KINDS for level in levels))
 
 
+MOST_SIDE, MOST_SCALE = 1 << 16, 1 << 20
+"""Largest side of an array, and factor of a knob: what is larger is a slip of units."""
+
+
 def check_knobs(accelerator: Accelerator, knobs: Mapping[str, ArrayLike]) -> int:
     """Check knobs; give the number of points.
 
@@ -51,10 +55,17 @@ def check_knobs(accelerator: Accelerator, knobs: Mapping[str, ArrayLike]) -> int
         if name not in known:
             raise SpecError(f"{accelerator.name}: there is no knob {name!r}; {nearest(name, known)}")
         values = np.asarray(value)
+        if values.ndim > 1 or values.size == 0:
+            raise SpecError(
+                f"{accelerator.name}: knob {name!r} has shape {values.shape}; give one number, or one for each point"
+            )
         if values.dtype.kind not in "iuf" or not (np.isfinite(values) & (values > 0)).all():
-            raise SpecError(f"{accelerator.name}: knob {name!r} takes numbers above zero, not {values.ravel()[:1]!r}")
-        if name in SIZES and (values % 1).any():
-            raise SpecError(f"{accelerator.name}: knob {name!r} takes whole numbers")
+            shown = ", ".join(map(str, values.ravel()[:3]))
+            raise SpecError(f"{accelerator.name}: knob {name!r} takes numbers above zero, not {shown}")
+        if name in SIZES and ((values % 1).any() or (values > MOST_SIDE).any()):
+            raise SpecError(f"{accelerator.name}: knob {name!r} takes whole numbers up to {MOST_SIDE:,}")
+        if (values > MOST_SCALE).any() or (values < 1 / MOST_SCALE).any():
+            raise SpecError(f"{accelerator.name}: knob {name!r} takes factors from 1/{MOST_SCALE:,} to {MOST_SCALE:,}")
         sizes.add(np.size(values))
     if len(sizes - {1}) > 1:
         raise SpecError(f"{accelerator.name}: knobs of different lengths: {', '.join(map(str, sorted(sizes)))}")

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hwmodels.mapping.fronts.costs import ONE
 from hwmodels.mapping.fronts.rows import Make
 from hwmodels.mapping.fronts.thinning import Box, judged, thinned
 from hwmodels.mapping.mapper.bounds import costs as linear_costs
@@ -23,7 +22,7 @@ from hwmodels.mapping.mapper.nests import Nest
 from hwmodels.mapping.mapper.patterns import Pattern, patterns
 from hwmodels.mapping.mapper.silicon import Additions
 from hwmodels.mapping.mapper.spatial import spatial_choices
-from hwmodels.mapping.timing import Floats
+from hwmodels.mapping.timing import ONE, Floats
 from hwmodels.spatial import Accelerator
 
 __all__ = ["Vectors", "vectors_of"]

@@ -12,15 +12,13 @@ from hwmodels.mapping.mapper.nests import Nest, Tiles, subset_product
 from hwmodels.mapping.mapper.orders import Dims
 from hwmodels.mapping.mapper.silicon import Details
 from hwmodels.mapping.pricing import usable_words
+from hwmodels.mapping.timing import ONE
 from hwmodels.spatial import ROLES
 
 __all__ = ["Unknowns", "costs", "least_unknowns"]
 
 Unknowns = dict[int, Floats]
 """By flow: multipliers, or elements of tensors with windows."""
-
-ONE = 1.0 - 1e-12
-"""Keeps a sum that is a whole number of cycles but for rounding from being rounded up."""
 
 
 def costs(nest: Nest, unknowns: Unknowns, details: Details | None = None) -> tuple[Floats, Floats]:
