@@ -188,7 +188,8 @@ def _counted(body: str) -> str:
     match, order, miss = (sum(f"**{word}**" in row for row in rows) for word in ("match", "order", "miss"))
     return (
         f"Of {match + order + miss} printed numbers that are compared one by one below, {match} are a match, {order} "
-        f"come in order, {miss} are missed; Fig. 13 is compared as a whole."
+        f"come in order, {miss} are missed; one of the matches, BERT-Base at 128 tokens, is the point that Fig. 32 is "
+        "relative to. Fig. 13 is compared as a whole: where nothing binds, rows of 100 % come within 10 % of a printed 91."
     )
 
 

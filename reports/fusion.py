@@ -43,9 +43,9 @@ as the accumulator makes them, on chip and off (as the survey counts "32-bit out
 
 *Unfused*: every product in its own proven best mapping, functions on the vector unit from and to DRAM, in series; a
 mask or residual is added in the pass of the function behind it. *Fused*: `search_cascade` of
-`hwmodels.cascades`, the proven best of every tile, loop order, resident operand, whole or online rows, series
-or overlap, and of all mappings of the products' tiles. Negative changes are gains. Gap 0: no fused mapping of that
-space is better.
+`hwmodels.cascades`, the best of every tile, loop order, resident operand, whole or online rows, series
+or overlap, and of all mappings of the products' tiles. Negative changes are gains. Gap 0: proven, no fused mapping
+of that space is better; else the relative distance to the bound.
 
 `gemmini-ibert` is Gemmini with 16 lanes of integer units at its accumulator, here with a scratchpad of 256 KiB and the
 accumulator that a row names; `survey-machine` is the survey's analytical accelerator, its vector unit at a shared L2.

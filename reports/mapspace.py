@@ -126,7 +126,7 @@ VERDICT = """## What matches and what does not
 
 - Matches (reference conventions): the range, four decades; the order of the four rows. The last two (22.1 and 22.2) are
   closer than a sample of this size can tell apart: its 10th percentile is uncertain by about 1 %.
-- Does not match: the 10th percentiles are about twice the printed ones, and shares below 3x a third to a half of them.
+- Does not match: the 10th percentiles are about twice the printed ones, and shares below 3x 0.28 to 0.52 of them.
   The survey does not print its energies, bandwidths or mapper constraints, so the cause was not found; a base that is
   not the optimum makes printed ratios smaller (last table).
 - Silicon conventions (half buffers, bursts, one bus, bit-true sums) spread over eight decades, and the order changes:
