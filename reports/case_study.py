@@ -189,8 +189,8 @@ def _counted(body: str) -> str:
     return (
         f"Of {match + order + miss} printed numbers that are compared one by one below, {match} are a match, {order} "
         f"come in order, {miss} are missed; one of the matches, BERT-Base at 128 tokens, is the point that Fig. 32 is "
-        "relative to. Fig. 13 is compared as a whole: where nothing binds, rows of 100 % come within 10 % of a printed "
-        "91."
+        "relative to. Fig. 13 is compared as a whole: where nothing binds, rows of 100 % come within 10 % of a "
+        "printed 91."
     )
 
 
