@@ -42,8 +42,8 @@ def resized(
 ) -> Accelerator:
     """Give an accelerator with some of its sizes turned; its name says which.
 
-    Its area need not grow with every size: a buffer with other rows is folded into other sub-arrays, so a narrower array
-    may come with a larger accumulator.
+    Its area need not grow with every size: a buffer with other rows is folded into other sub-arrays, so a narrower
+    array may come with a larger accumulator.
 
     Args:
         accelerator: Unchanged.
