@@ -76,6 +76,7 @@ def test_gradients_are_finite_differences(gemmini: Accelerator, rules: Conventio
                 ends.append(float(loss().detach()))
                 flat[at] -= sign * step
             slope = (ends[0] - ends[1]) / (2.0 * step)
+            assert tensor.grad is not None
             assert float(tensor.grad.reshape(-1)[at]) == pytest.approx(slope, rel=1e-4, abs=1e-6)
 
 

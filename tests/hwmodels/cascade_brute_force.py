@@ -58,7 +58,7 @@ class Walk:
     def run(self) -> dict[str, float]:
         """Walk all fused mappings."""
         first = self.cascade.links[0]
-        sizes = {dim: size for dim, size in first.product.dims.items() if dim in _dims(first.sums) and size > 1}
+        sizes = {dim: int(size) for dim, size in first.product.dims.items() if dim in _dims(first.sums) and size > 1}
         for tile in product(*[_divisors(size) for size in sizes.values()]):
             tiles = dict(zip(sizes, tile, strict=True))
             loops = [dim for dim in sizes if tiles[dim] < sizes[dim]]
