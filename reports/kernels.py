@@ -35,8 +35,9 @@ row lengths or message sizes are held out, never random rows. Roofline: data she
 efficiencies, a corner, fitted on the same folds. Written by `reports/kernels.py`; the tables are public measurements
 that do not ship. The band of a fold's rows is that of the other folds' held-out rows.
 
-What to know when reading it: the grid of the corrections and their shrinkage were chosen once, for all devices of a
-family, with the errors of these same splits in view. The fits of the other folds have seen a fold's rows, so the
+What to know when reading it: the grid of the corrections and their shrinkage, the packing of prefill, the scaling of
+L2 and the choice of the ten kernels were chosen once, for all devices of a family, with the errors of these same splits
+in view: no rows were kept for a final test. The fits of the other folds have seen a fold's rows, so the
 coverage is slightly flattered. Groups of fewer than 40 rows are left out. The tables hold one device of each family in
 16 bit, so an unseen GPU of a known family is not verifiable; the last table leaves out a whole device and predicts it
 from other families. Layer and whole-model totals are not judged yet.

@@ -245,12 +245,12 @@ def test_cascades_run_fused_where_that_is_better() -> None:
     assert fused.energy_j * fused.latency_s < apart.energy_j * apart.latency_s
     assert sum(fused.moved_bytes("DRAM")) < sum(apart.moved_bytes("DRAM"))
     (cost,) = [cost for cost in fused.costs if cost.task.kind == "fused"]
-    assert [op.name for op in cost.task.operators] == ["first", "soft", "second"] or len(cost.task.operators) == 2
+    assert [op.name for op in cost.task.operators] == ["first", "soft", "second"]
     assert fused.macs == apart.macs
     rows = task_rows(fused)
     assert sum(row["energy_j"] for row in rows) == pytest.approx(fused.energy_j)
     assert max(fused.busy_s.values()) <= fused.latency_s * (1 + 1e-9)
-    assert fused.busy_s["Unit"] >= apart.busy_s["Unit"] * 0.3
+    assert fused.busy_s["Unit"] == pytest.approx(apart.busy_s["Unit"])  # the same work, beside the array
 
 
 def test_what_cannot_be_fused_runs_as_it_is() -> None:
