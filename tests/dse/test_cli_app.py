@@ -28,21 +28,18 @@ def command(*arguments: str) -> list[str]:
 def test_help_loads_no_heavy_library_and_starts_quickly() -> None:
     code = """
 import sys, time
-sum(step * step for step in range(1_000_000))
-loop = time.process_time()
 from dse.cli import main
 try:
     main(["--help"])
 except SystemExit as left:
     heavy = sorted({"onnx", "onnxruntime", "matplotlib", "pandas", "torch", "scipy", "pydantic"} & set(sys.modules))
-    print(left.code, heavy, time.process_time() - loop, loop, file=sys.stderr)
+    print(left.code, heavy, time.process_time(), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     status, rest = done.stderr.split(maxsplit=1)
     assert status == "0"
     assert rest.startswith("[] "), f"`dse --help` loads {rest}"
-    start, loop = map(float, rest.removeprefix("[] ").split())
-    assert start < max(1.0, 8.0 * loop), "CPU time, beside that of a million steps of a loop"
+    assert float(rest.removeprefix("[] ")) < 1.0
     for name in ("devices", "profile", "sweep", "optimize", "compress"):
         assert name in done.stdout
 
