@@ -261,7 +261,11 @@ def test_a_large_batch_equals_small_ones(arguments: dict[str, Any]) -> None:
     parts = [sram(size[part::4], width[part::4], **arguments) for part in range(4)]
     for name in BANDED:
         for part, few in enumerate(parts):
-            assert getattr(whole, name)[part::4] == close(getattr(few, name), 1e-13), name
+            mine, theirs = getattr(whole, name)[part::4], getattr(few, name)
+            if "banks" in arguments:  # wires are added in another order
+                assert mine == close(theirs, 1e-15), name
+            else:
+                assert np.array_equal(mine, theirs), name
         assert np.array_equal(np.asarray(whole.organisation)[part::4], few.organisation)
 
 
