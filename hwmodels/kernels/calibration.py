@@ -5,33 +5,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import numpy as np
 
-from hwmodels.kernels.families import FAMILIES
-from hwmodels.kernels.machine import Machine, machine
+from hwmodels.kernels.machine import Machine
+from hwmodels.kernels.processor_families import family_named
 from hwmodels.kernels.records import Array
 from hwmodels.kernels.surface import Surface
 from hwmodels.kernels.tables import Key
 from workloads.errors import SpecError
 
-__all__ = ["Calibration", "Found", "calibrations", "find", "read_calibrations", "write_calibrations"]
+__all__ = ["Calibration", "calibrations", "read_calibrations", "write_calibrations"]
 
 COVER = 0.8
 """Share of held-out rows inside the error band."""
-
-FOREIGN = {"gemm": 3.0, "elementwise": 3.0, "attention_prefill": 6.0, "attention_decode": 6.0, "collective": 3.0}
-"""How much wider, in logarithms, the band of a device is that took another one's calibration, by family.
-
-Assumption, about what reports/kernels.md shows: mean errors on devices that the fit did not see are 1.0 to 2.3 times
-those of held-out shapes on devices that it saw for 16-bit products, 2.9 to 8 times for attention. For element-wise
-kernels nothing was verified.
-"""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
@@ -63,70 +54,11 @@ class Calibration:
 
     def predict(self, record: Any, device: Machine | None) -> tuple[Array, Array, Array]:
         """Predict times, and the ends of their error band, each of shape (rows,) [us]."""
-        family = FAMILIES[self.key.family]
+        family = family_named(self.key.family)
         time = family.time_us(record, device, self.coefficients, self.key.kernel)
         if self.surface is not None:
             time = time * self.surface.factor(record.features())
         return time, time * np.exp(self.band[0]), time * np.exp(self.band[1])
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The calibration that serves a key, and what it is not: "" where it is the very one."""
-
-    calibration: Calibration
-    remark: str
-
-
-def find(key: Key, device: Machine | None, among: tuple[Calibration, ...]) -> Found:
-    """Find the calibration nearest to a key: same kernel and formats, then timing, device, architecture, framework.
-
-    Args:
-        key: What is to be predicted.
-        device: Its machine; None: collectives.
-        among: Calibrations of the family.
-
-    Raises:
-        SpecError: None of the kernel and formats; collectives of another machine.
-    """
-    fitting = [item for item in among if _same_kernel(item.key, key)]
-    if not fitting:
-        raise SpecError(f"no calibration of {key.kernel} with {key.a_format} {key.w_format}".rstrip())
-    best = max(fitting, key=lambda item: _nearness(item.key, key, device))
-    other = _plain(best.key.device) != _plain(device.name if device else key.device)
-    if other and device is None:
-        raise SpecError(f"no calibration of {key.kernel} on {key.device}: links of another machine say nothing of it")
-    remarks = [f"calibrated on {best.key.device}"] if other else []
-    if best.key.timing != key.timing:
-        remarks.append(f"timing {best.key.timing}")
-    if best.key.framework != key.framework:
-        remarks.append(f"framework {best.key.framework}")
-    if not remarks:
-        return Found(best, "")
-    wider = FOREIGN[key.family] / (1 if other else 2)
-    return Found(replace(best, band=(best.band[0] * wider, best.band[1] * wider)), "; ".join(remarks))
-
-
-SIXTEEN = {"bf16": "fp16"}
-
-
-def _same_kernel(one: Key, key: Key) -> bool:
-    """Say whether a kernel and its formats are those of a key; both 16-bit formats run on the same path."""
-    formats = [
-        (SIXTEEN.get(item.a_format, item.a_format), SIXTEEN.get(item.w_format, item.w_format)) for item in (one, key)
-    ]
-    return one.kernel == key.kernel and formats[0] == formats[1]
-
-
-def _nearness(one: Key, key: Key, device: Machine | None) -> tuple[bool, ...]:
-    name = device.name if device else key.device
-    same = _plain(one.device) == _plain(name)
-    related = device is not None and machine(one.device).architecture == device.architecture
-    return same, related, one.timing == key.timing, one.framework == key.framework, one.a_format == key.a_format
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "_")
 
 
 @cache
@@ -162,7 +94,7 @@ def read_calibrations(text: str, origin: str) -> tuple[Calibration, ...]:
             found.append(
                 Calibration(
                     key=key,
-                    coefficients=FAMILIES[key.family].coefficients(**fitted),
+                    coefficients=family_named(key.family).coefficients(**fitted),
                     surface=Surface(**{name: tuple(value) for name, value in surface.items()}) if surface else None,
                     band=(entry["band"][0], entry["band"][1]),
                     **{name: entry[name] for name in ("rows", "split", "mean", "median", "date", "source")},

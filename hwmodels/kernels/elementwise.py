@@ -8,6 +8,7 @@ import numpy as np
 
 from hwmodels.kernels.machine import Machine
 from hwmodels.kernels.records import Array, Elementwise
+from hwmodels.kernels.traffic import transfer_us
 
 __all__ = ["ElementwiseCoefficients", "elementwise_roofline_us", "elementwise_us"]
 
@@ -36,9 +37,7 @@ class ElementwiseCoefficients:
 def elementwise_us(record: Elementwise, machine: Machine, coefficients: ElementwiseCoefficients) -> Array:
     """Predict the time of kernels over tensors, shape (rows,) [us]."""
     c = coefficients
-    hit = 1 / (1 + (record.least / (c.resident * machine.l2_bytes)) ** 4)
-    full = record.least / (c.memory * machine.dram_bytes_per_s) * 1e6
-    move = full * (1 - hit * (1 - c.memory / c.resident_rate)) + c.row_us * record.rows / machine.sms
+    move = transfer_us(record.least, record.hot, machine, c) + c.row_us * record.rows / machine.sms
     return np.asarray((c.t0_us**c.corner + move**c.corner) ** (1 / c.corner))
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hwmodels.kernels.machine import Machine
 from hwmodels.kernels.records import Gemm, element_bytes
+from hwmodels.kernels.traffic import transfer_us
 
 __all__ = ["SPLITS", "TILES", "GemmCoefficients", "gemm_us", "roofline_us"]
 
@@ -91,22 +92,32 @@ def gemm_us(gemm: Gemm, machine: Machine, coefficients: GemmCoefficients) -> Arr
         Time, shape (rows,) [us].
 
     Raises:
-        DataError: The device has no peak for the formats.
+        SpecError: The device has no peak for the formats.
     """
-    peak = machine.peak(gemm.a_format, gemm.w_format)
+    peak = product_peak(gemm, machine)
     columns = np.array([gemm.batch, gemm.m, gemm.n, gemm.k], dtype=np.float32)
-    least = gemm.least_bytes().astype(np.float32)
+    hot = None if gemm.hot is None else gemm.hot.astype(np.float32)
+    memory_us = transfer_us(gemm.least_bytes().astype(np.float32), hot, machine, coefficients)
     out = np.empty(columns.shape[1])
     for start in range(0, len(out), ROWS):
         part = slice(start, start + ROWS)
-        out[part] = _chunk_us(columns[:, part], least[part], gemm, machine, coefficients, peak)
+        out[part] = _chunk_us(columns[:, part], memory_us[part], gemm, machine, coefficients, peak)
     return out
 
 
-def _chunk_us(shape: F32, least: F32, gemm: Gemm, machine: Machine, c: GemmCoefficients, peak: float) -> F32:
+def product_peak(gemm: Gemm, machine: Machine) -> float:
+    """Give the peak of a product's formats, and of its n:m pattern where the device skips what it leaves out [FLOP/s].
+
+    Raises:
+        SpecError: The device has no peak for the formats.
+    """
+    pattern = gemm.w_format.partition("_")[2]
+    return machine.peak(gemm.a_format, gemm.w_format) * machine.speedup(pattern, gemm.a_format)
+
+
+def _chunk_us(shape: F32, memory_us: F32, gemm: Gemm, machine: Machine, c: GemmCoefficients, peak: float) -> F32:
     batch, m, n, k = shape
     sms = np.float32(machine.sms)
-    memory_us = _memory_us(least, machine, c)
     deep = np.ceil(k * np.float32(1 / K_STEP)) * np.float32(K_STEP)
     best = np.full(m.shape, np.inf, np.float32)
     down = {tm: batch * np.ceil(m * np.float32(1 / tm)) for tm in {tm for tm, _ in TILES}}
@@ -166,15 +177,7 @@ def _blended(a: F32, b: F32, blend: np.float32) -> F32:
     return apart
 
 
-def _memory_us(least: F32, machine: Machine, c: GemmCoefficients) -> F32:
-    full = least * np.float32(1e6 / (c.memory * machine.dram_bytes_per_s))
-    if c.resident <= 0:
-        return full
-    hit = 1 / (1 + (least * np.float32(1 / (c.resident * machine.l2_bytes))) ** 4)
-    return np.asarray(full * (1 - hit * np.float32(1 - c.memory / c.resident_rate)), dtype=np.float32)
-
-
 def roofline_us(gemm: Gemm, machine: Machine) -> Array:
     """Give the time of the data sheet: the longer of computing and moving."""
-    peak = machine.peak(gemm.a_format, gemm.w_format)
+    peak = product_peak(gemm, machine)
     return np.maximum(gemm.flops() / peak, gemm.least_bytes() / machine.dram_bytes_per_s) * 1e6

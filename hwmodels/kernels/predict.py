@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwmodels.kernels.calibration import Calibration, calibrations, find
-from hwmodels.kernels.families import FAMILIES
+from hwmodels.kernels.calibration import Calibration
+from hwmodels.kernels.calibration import calibrations as shipped
+from hwmodels.kernels.finding import Found, find
 from hwmodels.kernels.fitting import refit
 from hwmodels.kernels.machine import Machine, machine
+from hwmodels.kernels.processor_families import PROCESSORS, family_named
+from hwmodels.kernels.processor_finding import find_on_processor
+from hwmodels.kernels.processors import Processor, processor
 from hwmodels.kernels.records import Array
 from hwmodels.kernels.tables import Group, Key, groups
 from workloads.errors import SpecError
@@ -18,7 +22,7 @@ from workloads.errors import SpecError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["COLUMNS", "predict_table"]
+__all__ = ["COLUMNS", "device_of", "nearest_calibration", "predict_table", "recalibrated"]
 
 COLUMNS = ("predicted_us", "low_us", "high_us", "remark")
 """What a prediction adds to a table."""
@@ -34,13 +38,16 @@ class _Own:
     found: dict[Key, Calibration]
 
 
-def predict_table(table: DataFrame, rows: DataFrame | None = None) -> DataFrame:
+def predict_table(
+    table: DataFrame, rows: DataFrame | None = None, calibrations: tuple[Calibration, ...] = ()
+) -> DataFrame:
     """Predict the time of every kernel of a table.
 
     Args:
         table: With the columns of the measured tables: gemm, elementwise, attention_prefill, attention_decode or
-            collective; `device` may be the path of a TOML file.
+            collective; `device` may be the path of a TOML file, or a CPU: `local`, or one of `processor_names()`.
         rows: Measurements to calibrate on, in the same columns with `latency_us`; None: what ships.
+        calibrations: Of your own, as `dse calibrate` writes them; before those that ship.
 
     Returns:
         The table with `COLUMNS`; rows that cannot be predicted have NaN and the reason as their remark.
@@ -58,7 +65,7 @@ def predict_table(table: DataFrame, rows: DataFrame | None = None) -> DataFrame:
     for name in ("op", "device"):
         if name not in table.columns:
             raise SpecError(f"the table has no column {name!r}; its columns are: {', '.join(map(str, table.columns))}")
-    own = _calibrated(rows) if rows is not None else _Own({})
+    own = _calibrated(rows, calibrations) if rows is not None else _Own({})
     numbers = np.full((len(table), 3), np.nan)
     remarks = np.full(len(table), "", dtype=object)
     for group, reason, places in groups(table):
@@ -66,9 +73,9 @@ def predict_table(table: DataFrame, rows: DataFrame | None = None) -> DataFrame:
         if group is None:
             remarks[at] = reason
             continue
-        device = _device(group)
+        device = device_of(group)
         try:
-            found, remark = _calibration(group.key, device, own)
+            found, remark = _calibration(group.key, device, own, calibrations)
             numbers[at] = np.column_stack(found.predict(group.record, device))
             remarks[at] = remark
         except SpecError as error:
@@ -77,23 +84,42 @@ def predict_table(table: DataFrame, rows: DataFrame | None = None) -> DataFrame:
     return table.assign(**added, remark=remarks)
 
 
-def _device(group: Group) -> Machine | None:
+def device_of(group: Group) -> Machine | Processor | None:
     """Give the machine of a group. Collectives are known by the name of their machine only."""
+    if group.key.family in PROCESSORS:
+        return processor(group.key.device)
     if group.key.family == "collective":
-        if group.key.device not in {item.key.device for item in calibrations("collective")}:
+        if group.key.device not in {item.key.device for item in shipped("collective")}:
             raise SpecError(f"no collectives are known of the device {group.key.device!r}")
         return None
     return machine(group.key.device)
 
 
-def _calibration(key: Key, device: Machine | None, own: _Own) -> tuple[Calibration, str]:
+def _calibration(key: Key, device: Any, own: _Own, given: tuple[Calibration, ...]) -> tuple[Calibration, str]:
     if key in own.found:
         return own.found[key], "calibrated on your rows"
-    found = find(key, device, calibrations(key.family))
+    found = nearest_calibration(key, device, given)
     return found.calibration, found.remark
 
 
-def _calibrated(rows: DataFrame) -> _Own:
+def nearest_calibration(key: Key, device: Any, given: tuple[Calibration, ...] = ()) -> Found:
+    """Find the calibration that serves a key on a GPU or CPU.
+
+    Args:
+        key: What is to be predicted.
+        device: Its machine or processor; None: collectives.
+        given: Calibrations beside those that ship; they go first.
+
+    Raises:
+        SpecError: There is none.
+    """
+    among = (*(item for item in given if item.key.family == key.family), *shipped(key.family))
+    if key.family in PROCESSORS:
+        return find_on_processor(key, among)
+    return find(key, device, among)
+
+
+def _calibrated(rows: DataFrame, given: tuple[Calibration, ...]) -> _Own:
     """Turn the few coefficients of the nearest calibration to the user's rows, key by key."""
     if "op" not in rows.columns or "latency_us" not in rows.columns:
         raise SpecError("rows to calibrate on need the columns op, device, latency_us and those of their family")
@@ -101,7 +127,7 @@ def _calibrated(rows: DataFrame) -> _Own:
     for group, _, _ in groups(rows):
         measured = None if group is None else group.part(group.measured > 0)
         if measured is not None and len(measured.measured) >= FEW:
-            own[measured.key] = recalibrated(measured, _device(measured), calibrations(measured.key.family))
+            own[measured.key] = recalibrated(measured, device_of(measured), given)
     if not own:
         raise SpecError(
             f"nothing to calibrate on: each device, op, format, timing and framework needs {FEW} rows or more"
@@ -109,16 +135,16 @@ def _calibrated(rows: DataFrame) -> _Own:
     return _Own(own)
 
 
-def recalibrated(group: Group, device: Machine | None, among: tuple[Calibration, ...]) -> Calibration:
+def recalibrated(group: Group, device: Any, given: tuple[Calibration, ...] = ()) -> Calibration:
     """Turn the nearest calibration to a handful of measured kernels.
 
     Args:
         group: The handful.
-        device: Their machine; None: collectives.
-        among: Calibrations of the family.
+        device: Their machine or processor; None: collectives.
+        given: Calibrations beside those that ship.
     """
-    start = find(group.key, device, among).calibration
-    family, kernel = FAMILIES[group.key.family], group.key.kernel
+    start = nearest_calibration(group.key, device, given).calibration
+    family, kernel = family_named(group.key.family), group.key.kernel
     values = refit(family, [(group.record, device, group.measured)], kernel, start.coefficients, start.surface)
     turned = replace(
         start, key=group.key, coefficients=values, rows=len(group.measured), source="rows given by the user"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,22 +17,32 @@ __all__ = ["Array", "Attention", "Collective", "Elementwise", "Gemm", "Places", 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
 
-BYTES = {"fp32": 4.0, "tf32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5}
+BYTES = {"fp32": 4.0, "tf32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0, "fp4": 0.5}
+STORED = re.compile(r"(?:int|lut)([2-8])")
+SPARSE = re.compile(r"(.+)_(\d+):(\d+)")
 
 
 def element_bytes(name: str) -> float:
     """Give the bytes of one element of a format, as the measured tables spell it.
 
+    "int3" and the like are packed; "lut4" are indices of 4 bit into a table per channel (16 values of 16 bit for each
+    output feature, which this leaves out); "fp16_2:4" are the two of four values that are kept, with their places.
+
     Raises:
         SpecError: A format that no kernel model knows.
 
     Example:
-        >>> element_bytes("int4")
-        0.5
+        >>> element_bytes("int4"), element_bytes("fp16_2:4")
+        (0.5, 1.125)
     """
-    if name not in BYTES:
-        raise SpecError(f"no kernel model for the format {name!r}; known: {', '.join(BYTES)}")
-    return BYTES[name]
+    if name in BYTES:
+        return BYTES[name]
+    if stored := STORED.fullmatch(name):
+        return int(stored[1]) / 8
+    if sparse := SPARSE.fullmatch(name):
+        kept, among = int(sparse[2]), int(sparse[3])
+        return kept * (element_bytes(sparse[1]) + math.ceil(math.log2(among)) / 8) / among
+    raise SpecError(f"no kernel model for the format {name!r}; known: {', '.join(BYTES)}, int2 to int8, lut2 to lut8")
 
 
 def log2(*columns: Array) -> Array:
@@ -49,6 +61,7 @@ class Gemm:
         k: Input features.
         a_format: Of the activations: "bf16", "int8", "fp8".
         w_format: Of the weights; narrower than 8-bit activations' is unpacked to `a_format`.
+        hot: Of the least bytes those that lie in the last-level cache [B]; None: repeats in a loop find what fits.
     """
 
     batch: Array
@@ -57,6 +70,7 @@ class Gemm:
     k: Array
     a_format: str
     w_format: str
+    hot: Array | None = None
 
     def flops(self) -> Array:
         """Two per multiply-add."""
@@ -66,7 +80,8 @@ class Gemm:
         """Each operand read once, the result written once in no less than 16 bit [B]."""
         a, w = element_bytes(self.a_format), element_bytes(self.w_format)
         m, n, k = self.m, self.n, self.k
-        return self.batch * (m * k * a + k * n * w + m * n * max(a, 2.0))
+        table = 2.0 * 2 ** int(self.w_format[3:]) if self.w_format.startswith("lut") else 0.0
+        return self.batch * (m * k * a + k * n * w + n * table + m * n * max(a, 2.0))
 
     def features(self) -> Array:
         """What a correction of the formula may depend on: logarithms of m, n, k."""
@@ -75,11 +90,15 @@ class Gemm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elementwise:
-    """Kernels over a (rows, cols) tensor; `least` is each input read once and each output written once [B]."""
+    """Kernels over a (rows, cols) tensor; `least` is each input read once and each output written once [B].
+
+    `hot` is what of it lies in the last-level cache [B]; None: repeats in a loop find what fits.
+    """
 
     rows: Array
     cols: Array
     least: Array
+    hot: Array | None = None
 
     def features(self) -> Array:
         """Logarithms of the bytes and of the length of a row."""
@@ -90,7 +109,9 @@ class Elementwise:
 class Attention:
     """Fused attention: a prompt, or one query token per sequence against a cache; arrays of shape (rows,).
 
-    `kv_len` counts the new tokens too; `causal` is 1 where a query sees only what is before it.
+    `kv_len` counts the new tokens too; `causal` is 1 where a query sees only what is before it. `hot` is what of the
+    operands lies in the last-level cache [B]; None: repeats in a loop find what fits. `page` is how many tokens of a
+    cache lie together; None: as many as where it was measured.
     """
 
     batch: Array
@@ -102,6 +123,8 @@ class Attention:
     causal: Array
     a_format: str
     kv_format: str
+    hot: Array | None = None
+    page: Array | None = None
 
     def pairs(self) -> Array:
         """Attended pairs of a query and a key, of one head."""

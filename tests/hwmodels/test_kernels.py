@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from hwmodels.kernels.attention import AttentionCoefficients, decode_us, prefill_us
-from hwmodels.kernels.calibration import calibrations, find, read_calibrations, write_calibrations
+from hwmodels.kernels.calibration import calibrations, read_calibrations, write_calibrations
 from hwmodels.kernels.collectives import CollectiveCoefficients, collective_us
 from hwmodels.kernels.elementwise import ElementwiseCoefficients, elementwise_us
 from hwmodels.kernels.families import FAMILIES
+from hwmodels.kernels.finding import find
 from hwmodels.kernels.fitting import choose_rows, fit_rows, refit
 from hwmodels.kernels.gemm import GemmCoefficients, gemm_us, roofline_us
 from hwmodels.kernels.machine import machine, machine_names
