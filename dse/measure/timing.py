@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,10 +21,24 @@ from workloads.errors import MeasureError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Feeds", "Quartiles", "Timing", "quartiles", "ratio", "session_of", "time_models", "time_sessions"]
+__all__ = [
+    "Call",
+    "Feeds",
+    "Quartiles",
+    "Timing",
+    "quartiles",
+    "ratio",
+    "session_of",
+    "time_calls",
+    "time_models",
+    "time_sessions",
+]
 
 Feeds = Mapping[str, NDArray[Any]]
 """Input name to array."""
+
+Call = Callable[[], object]
+"""What is timed."""
 
 WARM_UPS = 2
 """Executions before the first timed one: the first one allocates, the second one finds its memory."""
@@ -121,7 +135,15 @@ def ratio(a: Timing, b: Timing) -> Quartiles:
     return quartiles(np.asarray(a.cpu_samples_s) / np.asarray(b.cpu_samples_s))
 
 
-def session_of(model: onnx.ModelProto | str | Path, name: str, threads: int = 1, optimized: Path | None = None) -> Any:
+def session_of(
+    model: onnx.ModelProto | str | Path,
+    name: str,
+    threads: int = 1,
+    optimized: Path | None = None,
+    *,
+    as_it_is: bool = False,
+    trace: Path | None = None,
+) -> Any:
     """Open a model in ONNX Runtime on the CPU.
 
     Args:
@@ -129,6 +151,8 @@ def session_of(model: onnx.ModelProto | str | Path, name: str, threads: int = 1,
         name: For messages.
         threads: Threads inside an operator; operators run one after the other.
         optimized: Where to write the graph that really runs.
+        as_it_is: Change nothing in the graph: it was optimized before.
+        trace: Beginning of the name of the file to which ONNX Runtime writes the time of every node.
 
     Returns:
         An `onnxruntime.InferenceSession`.
@@ -144,6 +168,10 @@ def session_of(model: onnx.ModelProto | str | Path, name: str, threads: int = 1,
     options.log_severity_level = 4
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
+    if as_it_is:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if trace is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(trace)
     source = str(model) if isinstance(model, str | Path) else model.SerializeToString()
     if isinstance(source, str) and not Path(source).is_file():
         raise MeasureError(f"model {name!r}: there is no file {source!r}")
@@ -211,21 +239,51 @@ def time_sessions(
     Raises:
         MeasureError: A session cannot run; the message gives ONNX Runtime's reason.
     """
+    calls = {name: _bound(name, session, feeds[name]) for name, session in sessions.items()}
+    return time_calls(calls, repeats=repeats, threads=threads, seconds_limit=seconds_limit)
+
+
+def time_calls(
+    calls: Mapping[str, Call],
+    *,
+    repeats: int = 30,
+    threads: int = 1,
+    seconds_limit: float = 30.0,
+    warm: bool = False,
+) -> dict[str, Timing]:
+    """Time calls of any library, interleaved: A B C A B C ...
+
+    Args:
+        calls: Name to a call without arguments.
+        repeats: Samples per call, at least 1.
+        threads: Threads that a call uses: one is timed by the clock of its thread, more by that of the process.
+        seconds_limit: Wall time after which no further round starts [s].
+        warm: Run each call once, untimed, before each of its samples: it finds in the caches what fits into them.
+
+    Raises:
+        MeasureError: No sample is asked for.
+
+    Example:
+        >>> time_calls({"sum": lambda: sum(range(100))}, repeats=3)["sum"].runs
+        3
+    """
     if repeats < 1:
         raise MeasureError(f"repeats={repeats}: at least one sample is needed")
     end = time.perf_counter() + seconds_limit
     clock = time.thread_time if threads == 1 else time.process_time
-    executions = {name: _warm_up(name, session, feeds[name]) for name, session in sessions.items()}
-    samples: dict[str, list[tuple[float, float, int]]] = {name: [] for name in sessions}
+    executions = {name: _warm_up(call) for name, call in calls.items()}
+    samples: dict[str, list[tuple[float, float, int]]] = {name: [] for name in calls}
     position = 0
     for done in range(repeats):
         if done >= LEAST_RUNS and time.perf_counter() > end:
             break
-        for name, session in sessions.items():
-            inputs, times = feeds[name], executions[name]
+        for name, call in calls.items():
+            times = executions[name]
+            if warm:
+                call()
             wall, cpu = time.perf_counter(), clock()
             for _ in range(times):
-                session.run(None, inputs)
+                call()
             cpu, wall = clock() - cpu, time.perf_counter() - wall
             samples[name].append((cpu / times, wall / times, position))
             position += 1
@@ -246,16 +304,22 @@ def _timing(name: str, samples: Sequence[tuple[float, float, int]], executions: 
     )
 
 
-def _warm_up(name: str, session: Any, feeds: Feeds) -> int:
-    """Execute a session until it is warm; say how many executions make a sample that is long enough."""
+def _bound(name: str, session: Any, feeds: Feeds) -> Call:
+    """Give the call of a session, run once to see that it runs."""
     try:
-        for _ in range(WARM_UPS):
-            session.run(None, feeds)
-        begin = time.perf_counter()
         session.run(None, feeds)
-        taken = time.perf_counter() - begin
     except Exception as error:  # as in `session_of`
         raise MeasureError(f"model {name!r}: ONNX Runtime cannot run it: {_reason(error)}") from None
+    return lambda: session.run(None, feeds)
+
+
+def _warm_up(call: Call) -> int:
+    """Execute a call until it is warm; say how many executions make a sample that is long enough."""
+    for _ in range(WARM_UPS):
+        call()
+    begin = time.perf_counter()
+    call()
+    taken = time.perf_counter() - begin
     return max(1, math.ceil(LEAST_SAMPLE_S / max(taken, 1e-9)))
 
 
