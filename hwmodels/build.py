@@ -46,6 +46,7 @@ def build_device(spec: DeviceSpec, origin: str) -> RooflineDevice:
         kind=spec.kind,
         vendor=spec.vendor,
         process=spec.process,
+        architecture=spec.architecture,
         cores=spec.cores,
         threads=spec.threads,
         matrix_flops_per_cycle=_matrix_peaks(spec, native, origin) / spec.matrix.clock,

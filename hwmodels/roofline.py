@@ -72,7 +72,8 @@ class RooflineDevice:
         exploits: Names of the sparsity patterns that speed its matrix products up.
         efficiency: Factors on the compute peak by op type: kernels known to reach less.
         unpacking: Speed of products that unpack a stored weight of up to so many bits, relative to one of full width.
-        cores: Cores of a CPU; 0: not stated.
+        architecture: Whose kernels it runs: "hopper"; devices of one architecture lend each other calibrations.
+        cores: Cores of a CPU, multiprocessors of a GPU; 0: not stated.
         threads: Threads that the ceilings were measured with; 0: not stated.
         year: When it came out, or the year it is projected to; 0: not stated.
         interconnect_bytes_per_s: Bandwidth to other devices, both directions together [B/s]; 0: not stated.
@@ -97,6 +98,7 @@ class RooflineDevice:
     vector_kinds: Mapping[str, float] = field(default_factory=dict)
     vendor: str = ""
     process: str = ""
+    architecture: str = ""
     fuses: tuple[str, ...] = ()
     exploits: tuple[str, ...] = ()
     efficiency: Mapping[str, float] = field(default_factory=dict)

@@ -194,6 +194,7 @@ class DeviceSpec:
     kind: Literal["gpu", "cpu"]
     vendor: str
     process: str
+    architecture: str = ""
     aliases: list[str] = field(default_factory=list)
     cores: int = 0
     threads: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -17,7 +18,7 @@ from hwmodels.schema import DeviceSpec
 from hwmodels.spatial import Accelerator
 from workloads.errors import SpecError, nearest
 
-__all__ = ["accelerators", "load", "names", "read_spec", "spec_text"]
+__all__ = ["accelerators", "gpu_names", "load", "names", "read_spec", "spec_text"]
 
 D = TypeVar("D", RooflineDevice, Accelerator)
 
@@ -142,21 +143,32 @@ def spec_text(name: str) -> str:
     return (resources.files("hwmodels") / "specs" / f"{name}.toml").read_text(encoding="utf-8")
 
 
+def gpu_names() -> Mapping[str, str]:
+    """Give the GPUs that come with the package, each with its name in tables of measurements: its first alias.
+
+    Example:
+        >>> gpu_names()["h100-sxm"]
+        'h100_sxm_80gb'
+    """
+    return {name: aliases[0] for name, (kind, aliases) in _shipped_files().items() if kind == "gpu"}
+
+
 @lru_cache(maxsize=1)
-def _kinds() -> dict[str, str]:
-    """Give the kind of every device that comes with the package, sorted by name."""
+def _shipped_files() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Give the kind and the aliases of every device that comes with the package, sorted by name."""
     found = (resources.files("hwmodels") / "specs").iterdir()
     files = sorted(item.name.removesuffix(".toml") for item in found if item.name.endswith(".toml"))
-    return {name: tomllib.loads(spec_text(name))["kind"] for name in files}
+    texts = {name: tomllib.loads(spec_text(name)) for name in files}
+    return {name: (text["kind"], tuple(text.get("aliases", ()))) for name, text in texts.items()}
+
+
+def _kinds() -> dict[str, str]:
+    return {name: kind for name, (kind, _) in _shipped_files().items()}
 
 
 @lru_cache(maxsize=1)
 def _known_names() -> dict[str, str]:
-    known: dict[str, str] = {}
-    for name in _kinds():
-        for alias in (name, *tomllib.loads(spec_text(name)).get("aliases", ())):
-            known[_plain(alias)] = name
-    return known
+    return {_plain(alias): name for name, (_, aliases) in _shipped_files().items() for alias in (name, *aliases)}
 
 
 @lru_cache(maxsize=64)

@@ -122,7 +122,8 @@ def reading_band() -> tuple[float, float]:
     Low: the least that a board at rest, its memory clocked, draws of what it draws when ready. High: the most that a
     reading of a board is above what the rest of the table says of it, other readings or the rule.
     """
-    names = {row["device"] for row in cited_rows("static_power") if row["state"] == "rest"}
+    resting = {row["device"] for row in cited_rows("static_power") if row["state"] == "rest"}
+    names = {name for name in resting if _readings(name)}
     low = min(_mean(name, ("rest",)) / _mean(name, COUNTS) for name in names)
     busy = {row["device"] for row in cited_rows("static_power") if row["state"] == "busy"}
     return low, max(*(_mean(name, ("busy",)) / _mean(name, COUNTS) for name in busy), *rule_ratios().values())

@@ -1,18 +1,27 @@
-"""What the kernel formulas need to know of a GPU: data-sheet numbers, multiprocessors, architecture."""
+"""What the kernel formulas need to know of a GPU, out of its device file."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
-from hwmodels.cited import cited_rows
-from hwmodels.schema import DeviceSpec
+import numpy as np
+
+from hwmodels.roofline import RooflineDevice
+from hwmodels.spatial import Accelerator
+from hwmodels.specs import gpu_names, load
 from workloads.errors import SpecError, nearest
+from workloads.formats import FORMATS
+from workloads.operator import PATTERNS
 
 __all__ = ["Machine", "machine", "machine_names"]
+
+EIGHT_BIT_FLOAT = "fp8_e4m3"
+"""What "fp8" means in the measured tables. Source: Micikevicius et al., FP8 formats for deep learning, 2022."""
+
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +36,8 @@ class Machine:
         l2_bytes: Last-level cache [B].
         dram_bytes_per_s: Bandwidth of the memory [B/s].
         peaks: Dense peaks of products by format [FLOP/s].
+        sparsity: By pattern ("2:4") and format, how many times faster than dense its products are at the peak.
+        launch_us: From one kernel's end to the next one's start when launches are queued [us].
     """
 
     name: str
@@ -36,6 +47,8 @@ class Machine:
     l2_bytes: float
     dram_bytes_per_s: float
     peaks: Mapping[str, float]
+    sparsity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    launch_us: float = 0.0
 
     def peak(self, a_format: str, w_format: str) -> float:
         """Give the dense peak of a product: weights narrower than the activations are unpacked to their format.
@@ -48,19 +61,14 @@ class Machine:
             raise SpecError(f"{self.name} has no peak for {a_format} x {w_format}; it has: {', '.join(self.peaks)}")
         return self.peaks[name]
 
+    def speedup(self, pattern: str, a_format: str) -> float:
+        """Give how many times the dense peak a sparse product reaches; 1: the pattern saves no time here.
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-@lru_cache(maxsize=1)
-def _known() -> dict[str, Mapping[str, str]]:
-    known: dict[str, Mapping[str, str]] = {}
-    for row in cited_rows("gpus"):
-        for alias in (row["device"], row["spec"], *row["aliases"].split()):
-            if alias:
-                known[_plain(alias)] = row
-    return known
+        Example:
+            >>> machine("a100_sxm_80gb").speedup("2:4", "fp16"), machine("t4").speedup("2:4", "fp16")
+            (2.0, 1.0)
+        """
+        return self.sparsity.get(pattern, {}).get(a_format, 1.0)
 
 
 def machine_names() -> tuple[str, ...]:
@@ -70,74 +78,109 @@ def machine_names() -> tuple[str, ...]:
         >>> "h100_sxm_80gb" in machine_names()
         True
     """
-    return tuple(row["device"] for row in cited_rows("gpus"))
+    return tuple(gpu_names().values())
 
 
-@lru_cache(maxsize=64)
-def machine(name: str | os.PathLike[str]) -> Machine:
-    """Find a GPU by its name, or read one from a TOML file (`specs/README.md`; `cores` are its multiprocessors).
+def machine(device: str | os.PathLike[str] | RooflineDevice) -> Machine:
+    """Find a GPU by its name, read one from a TOML file, or take a device at hand, at its own clock and bandwidth.
 
     Args:
-        name: "h100_sxm_80gb", "h100-sxm", or the path of a device file.
+        device: "h100_sxm_80gb", "h100-sxm", the path of a device file (`specs/README.md`), or a device.
 
     Raises:
-        SpecError: Unknown, or a file that does not say how many multiprocessors there are.
+        SpecError: Unknown; a CPU or a spatial accelerator; a device that does not say how many multiprocessors there
+            are, or has no cache; one whose clock or bandwidth is a batch.
 
     Example:
         >>> machine("RTX4090").sms
         128
+        >>> import hwmodels
+        >>> machine(hwmodels.load("a100-sxm-80gb").at(clock_scale=0.5)).clock_hz / 1e6
+        705.0
     """
-    text = os.fspath(name)
-    if text.endswith(".toml"):
-        return _from_file(text)
-    row = _known().get(_plain(text))
-    if row is None:
-        raise SpecError(f"unknown GPU {text!r}; {nearest(text, machine_names())}; or give the path of a .toml file")
-    if row["spec"]:
-        from hwmodels.specs import read_spec, spec_text
-
-        spec = read_spec(spec_text(row["spec"]), row["spec"])
-        return _from_spec(spec, row["device"], row["architecture"], int(row["sms"]))
-    peaks = {key: float(row[key]) * 1e12 for key in ("fp32", "fp16", "int8", "fp8") if row[key]}
-    if row["bf16"] == "yes":
-        peaks["bf16"] = peaks["fp16"]
-    return Machine(
-        name=row["device"],
-        architecture=row["architecture"],
-        sms=int(row["sms"]),
-        clock_hz=float(row["clock_mhz"]) * 1e6,
-        l2_bytes=float(row["l2_mb"]) * 1e6,
-        dram_bytes_per_s=float(row["dram_gb_per_s"]) * 1e9,
-        peaks=peaks,
-    )
+    return _of_device(device) if isinstance(device, RooflineDevice) else _of_name(os.fspath(device))
 
 
-def _from_file(path: str) -> Machine:
-    from pathlib import Path
+def _of_name(name: str) -> Machine:
+    if name.endswith(".toml"):  # a file may change
+        return _of_device(_loaded(name), name)
+    return _of_shipped(name)
 
-    from hwmodels.specs import read_spec
 
+@lru_cache(maxsize=128)
+def _of_shipped(name: str) -> Machine:
+    return _of_device(_loaded(name))
+
+
+def _loaded(name: str) -> RooflineDevice | Accelerator:
     try:
-        content = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"cannot read the device file {path!r}: {error}") from None
-    spec = read_spec(content, path)
-    if spec.kind != "gpu" or spec.cores < 1:
-        raise SpecError(f"{path}: kernels are predicted on a GPU whose file gives cores = its multiprocessors")
-    return _from_spec(spec, spec.name, "unknown", spec.cores)
+        return load(name)
+    except SpecError as error:
+        if name.endswith(".toml"):
+            raise
+        raise SpecError(
+            f"unknown GPU {name!r}; {nearest(name, machine_names())}; or give the path of a .toml file"
+        ) from error
 
 
-def _from_spec(spec: DeviceSpec, name: str, architecture: str, sms: int) -> Machine:
-    peaks = dict(spec.matrix.peak)
-    if "fp8_e4m3" in peaks:
-        peaks["fp8"] = peaks["fp8_e4m3"]
-    caches = [level.capacity for level in spec.memory[:-1]]
+def _of_device(device: RooflineDevice | Accelerator, origin: str = "") -> Machine:
+    if not isinstance(device, RooflineDevice) or device.kind != "gpu":
+        raise SpecError(
+            f"{origin or device.name} is of kind {device.kind}; kernels are predicted on GPUs: "
+            f"{', '.join(machine_names())}, or a file of kind gpu"
+        )
+    caches = [level.capacity_bytes for level in device.memory[:-1]]
+    if device.cores < 1 or not caches:
+        raise SpecError(
+            f"{origin or device.name}: kernels are predicted on a GPU whose file gives cores = its multiprocessors, "
+            "and a cache inside its DRAM"
+        )
+    peaks = _peaks(device)
     return Machine(
-        name=name,
-        architecture=architecture,
-        sms=sms,
-        clock_hz=spec.matrix.clock,
-        l2_bytes=caches[-1] if caches else 4e6,
-        dram_bytes_per_s=spec.memory[-1].bandwidth or 0.0,
+        name=gpu_names().get(device.name, device.name),
+        architecture=device.architecture or UNKNOWN,
+        sms=device.cores,
+        clock_hz=device.matrix_hz * _one(device, "clock_scale"),
+        l2_bytes=caches[-1],
+        dram_bytes_per_s=device.dram.bytes_per_s * _one(device, "bandwidth_scale"),
         peaks=peaks,
+        sparsity=_sparsity(device, peaks),
+        launch_us=_digits(device.launch_s * 1e6),
     )
+
+
+def _one(device: RooflineDevice, knob: str) -> float:
+    value = np.asarray(getattr(device, knob), dtype=float)
+    if value.ndim:
+        raise SpecError(f"{device.name}: {knob} is a batch of {value.size}; kernels are predicted at one value of it")
+    return float(value)
+
+
+def _digits(value: float) -> float:
+    """Drop the rounding of a rate that was kept per cycle."""
+    return float(f"{value:.12g}")
+
+
+def _codes(device: RooflineDevice) -> dict[str, int]:
+    """Find the formats that have a path of their own, and the tables' name of one."""
+    codes = {entry.name: code for code, entry in enumerate(FORMATS) if device.native[code] == code}
+    if EIGHT_BIT_FLOAT in codes:
+        codes["fp8"] = codes[EIGHT_BIT_FLOAT]
+    return codes
+
+
+def _peaks(device: RooflineDevice) -> dict[str, float]:
+    scale = _one(device, "clock_scale")
+    return {name: _digits(device.peak[code] * scale) for name, code in _codes(device).items()}
+
+
+def _sparsity(device: RooflineDevice, peaks: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    codes, table = _codes(device), device.matrix_flops_per_cycle
+    return {
+        pattern: {
+            name: _digits(factor)
+            for name in peaks
+            if (factor := table[codes[name], PATTERNS.index(pattern)] / table[codes[name], 0]) > 1
+        }
+        for pattern in device.exploits
+    }
