@@ -10,10 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from dse.cli import INTERRUPTED, interrupted
+from dse.cli.calibrating import calibrate
 from dse.cli.compressing import compress
 from dse.cli.devices import devices
 from dse.cli.energy import energy
 from dse.cli.mapping import map_command
+from dse.cli.measuring import measure
 from dse.cli.optimizing import optimize
 from dse.cli.predicting import predict
 from dse.cli.profiling import profile
@@ -65,6 +67,8 @@ app.command("map")(map_command)
 app.command("energy")(energy)
 app.command("trends")(trends)
 app.command("predict")(predict)
+app.command("measure")(measure)
+app.command("calibrate")(calibrate)
 app.command("zoo")(zoo)
 
 

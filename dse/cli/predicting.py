@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["predict"]
+__all__ = ["predict", "read_table"]
 
 
 def predict(
@@ -20,17 +20,26 @@ def predict(
         Path | None, typer.Option(help="CSV of measured rows (latency_us) to calibrate on; ten are enough.")
     ] = None,
     device: Annotated[str, typer.Option(help="Name or .toml file, instead of the column device.")] = "",
+    calibration: Annotated[
+        list[Path] | None, typer.Option(help="TOML that `dse calibrate` wrote; may be repeated.")
+    ] = None,
 ) -> None:
-    """Predict the time of GPU kernels: predicted_us, low_us and high_us (80 % of errors) and a remark per row."""
+    """Predict the time of GPU and CPU kernels: predicted_us, low_us and high_us (80 % of errors) and a remark per row."""
     from dse.files import atomic_write
+    from hwmodels.kernels.calibration import read_calibrations
     from hwmodels.kernels.predict import predict_table
 
-    rows = _read(table)
-    measured = _read(calibrate) if calibrate is not None else None
+    given = tuple(
+        item
+        for path in calibration or ()
+        for item in read_calibrations(path.read_text(encoding="utf-8"), str(path))
+    )
+    rows = read_table(table)
+    measured = read_table(calibrate) if calibrate is not None else None
     if device:
         rows = rows.assign(device=device)
         measured = measured.assign(device=device) if measured is not None else None
-    answer = predict_table(rows, measured)
+    answer = predict_table(rows, measured, given)
     with atomic_write(out) as part:
         answer.to_csv(part, index=False)
     predicted = int(answer["predicted_us"].notna().sum())
@@ -39,7 +48,7 @@ def predict(
         print(f"  {number} not predicted: {reason}")
 
 
-def _read(path: Path) -> DataFrame:
+def read_table(path: Path) -> DataFrame:
     """Read a CSV, or say which file is none."""
     import pandas as pd
 

@@ -128,8 +128,10 @@ def _torch_cpu(job: Job, meter: Meter) -> list[dict[str, Any]]:
     import torch
 
     from dse.measure.torch_kernels import measure_torch
+    from dse.measure.torch_models import whole_call
 
-    return measure_torch(job.work(), _run(job, f"torch {torch.__version__}"), job.seconds, _energy(meter), job.path)
+    run = _run(job, f"torch {torch.__version__}")
+    return measure_torch(job.work(), run, job.seconds, _energy(meter), whole_call(job.name, job.bind))
 
 
 def _run(job: Job, framework: str) -> Run:

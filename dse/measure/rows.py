@@ -13,7 +13,7 @@ from dse.measure.timing import Quartiles, Timing
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "Measured", "Run", "row", "write_rows"]
+__all__ = ["COLUMNS", "Measured", "Run", "row", "table", "write_rows"]
 
 COLUMNS = (
     "op", "device", "model", "batch", "m", "n", "k", "rows", "cols", "bytes", "q_len", "kv_len", "heads", "kv_heads",
@@ -105,10 +105,13 @@ def row(run: Run, columns: Columns, name: str, count: int, found: Measured | Non
 
 
 def table(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> pd.DataFrame:
-    """Put rows into a table with the facts of the machine in every row."""
+    """Put rows into a table with the facts of the machine in every row, unless a row has its own of that name."""
     import pandas
 
-    return pandas.DataFrame(list(rows)).reindex(columns=list(COLUMNS)).assign(**facts)
+    found = pandas.DataFrame(list(rows))
+    more = [name for name in found.columns if name not in COLUMNS]
+    found = found.reindex(columns=[*COLUMNS, *more])
+    return found.assign(**{name: value for name, value in facts.items() if name not in more})
 
 
 def write_rows(rows: pd.DataFrame, path: str | os.PathLike[str]) -> None:

@@ -24,6 +24,7 @@ __all__ = ["Calibration", "calibrations", "read_calibrations", "write_calibratio
 COVER = 0.8
 """Share of held-out rows inside the error band."""
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """What was fitted for one key.
@@ -102,14 +103,14 @@ def read_calibrations(text: str, origin: str) -> tuple[Calibration, ...]:
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise SpecError(
-                f"{origin}: entry {number + 1}: {error}; reports/training/kernels_fit.py writes them"
+                f"{origin}: entry {number + 1}: {error}; dse calibrate writes them"
             ) from None
     return tuple(found)
 
 
-def write_calibrations(items: tuple[Calibration, ...]) -> str:
+def write_calibrations(items: tuple[Calibration, ...], written_by: str = "reports/training/kernels_fit.py") -> str:
     """Write calibrations as TOML text that `read_calibrations` reads back."""
-    lines = ["# Written by reports/training/kernels_fit.py: coefficients only, fitted on the named sources."]
+    lines = [f"# Written by {written_by}: coefficients only, fitted on the named sources."]
     for item in items:
         lines += ["", "[[entry]]", f"band = {list(item.band)}", f"rows = {item.rows}"]
         lines += [f"{name} = {getattr(item, name)}" for name in ("mean", "median")]

@@ -34,7 +34,8 @@ def find_on_processor(key: Key, among: tuple[Calibration, ...]) -> Found:
         if fitting:
             best = max(fitting, key=lambda item: _nearness(item.key, key))
             return _found(best, key)
-    raise SpecError(f"no calibration of {key.kernel} with {key.a_format} {key.w_format} on a CPU".replace("  ", " "))
+    formats = f" with {key.a_format} {key.w_format}" if key.a_format else ""
+    raise SpecError(f"no calibration of {key.kernel}{formats} on a CPU; dse calibrate makes one of measured rows")
 
 
 def _formats(key: Key) -> tuple[str, str]:

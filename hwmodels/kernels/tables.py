@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodels.kernels.families import FAMILIES, family_of
+from hwmodels.kernels.families import family_of
+from hwmodels.kernels.processor_families import OPTIONAL, family_named, function_format, processor_family_of
+from hwmodels.kernels.processors import is_processor
 from hwmodels.kernels.records import Array, Places
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ class Key:
     """What rows share that one calibration holds for.
 
     Attributes:
-        family: Key of `FAMILIES`.
+        family: Key of `FAMILIES`, or of `PROCESSORS`.
         device: As the table spells it.
         kernel: The operation: "gemm", "softmax", "all_reduce".
         a_format: Of the activations or messages.
@@ -83,13 +85,14 @@ def groups(table: DataFrame) -> Iterator[tuple[Group | None, str, Places]]:
     second = np.where(_text(table, "w_dtype") != "", _text(table, "w_dtype"), _text(table, "kv_dtype"))
     library = np.where(_text(table, "framework") != "", _text(table, "framework"), _text(table, "algorithm"))
     first = np.where(text[2] != "", text[2], _text(table, "dtype"))
+    first = _function_formats(first, text[0], text[1], set(table.columns))
     keys = np.array([text[0], text[1], first, second, text[3], library], dtype=object).T
     order: dict[tuple[str, ...], list[int]] = {}
     for place, values in enumerate(map(tuple, keys)):
         order.setdefault(values, []).append(place)
     for (op, device, a_format, w_format, timing, framework), found in order.items():
         places = np.array(found)
-        family = family_of(set(table.columns), op)
+        family = (processor_family_of if is_processor(device) else family_of)(set(table.columns), op)
         if not family:
             yield None, f"no kernel model for op {op!r}", places
             continue
@@ -97,10 +100,23 @@ def groups(table: DataFrame) -> Iterator[tuple[Group | None, str, Places]]:
         yield from _group(table, key, places)
 
 
+def _function_formats(formats: Any, ops: Any, devices: Any, columns: set[str]) -> Any:
+    """Put the functions of a CPU together whose formats do not matter."""
+    return np.array(
+        [
+            function_format(name)
+            if is_processor(device) and processor_family_of(columns, op) == "cpu_elementwise"
+            else name
+            for name, op, device in zip(formats, ops, devices, strict=True)
+        ],
+        dtype=object,
+    )
+
+
 def _group(table: DataFrame, key: Key, places: Places) -> Iterator[tuple[Group | None, str, Places]]:
-    family = FAMILIES[key.family]
+    family = family_named(key.family)
     columns = {name: _numbers(table, name)[places] for name in family.columns}
-    optional = {"devices_per_node"}
+    optional = {"devices_per_node", *OPTIONAL}
     good = np.all(
         [value > (-1 if name == "causal" else 0) for name, value in columns.items() if name not in optional], 0
     )
