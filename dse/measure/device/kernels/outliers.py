@@ -43,10 +43,9 @@ def outlier_kernel(
         )
         sums += a.to(tl.float32) * value[None, :]
     total = tl.sum(sums, axis=1)
-    place = rows.to(tl.int64) * N + col
     for part in tl.static_range(PARTS):
-        total += tl.load(parts_ptr + part * M.to(tl.int64) * N + place, mask=row_ok, other=0.0)
-    tl.store(out_ptr + place, total.to(out_ptr.dtype.element_ty), mask=row_ok)
+        total += tl.load(parts_ptr + (part * M + rows.to(tl.int64)) * N + col, mask=row_ok, other=0.0)
+    tl.store(out_ptr + rows.to(tl.int64) * N + col, total.to(out_ptr.dtype.element_ty), mask=row_ok)
 
 
 def make_outliers(signature: Signature, maker: Maker) -> Operands:
