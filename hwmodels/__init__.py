@@ -1,7 +1,9 @@
 """What it costs: devices as cited data, and the cost of a workload on them."""
 
+from hwmodels.calibrating import calibrated
 from hwmodels.cost import Cost
 from hwmodels.costing import evaluate, fits, largest_batch
+from hwmodels.kernels.device import KernelDevice
 from hwmodels.operator_costs import OperatorCost, breakdown, breakdown_records
 from hwmodels.records import Citation, MemoryLevel
 from hwmodels.resizing import resized
@@ -20,6 +22,7 @@ __all__ = [
     "Cost",
     "Device",
     "DeviceSpec",
+    "KernelDevice",
     "MemoryLevel",
     "OperatorCost",
     "RooflineDevice",
@@ -27,6 +30,7 @@ __all__ = [
     "accelerators",
     "breakdown",
     "breakdown_records",
+    "calibrated",
     "evaluate",
     "fits",
     "format_si",

@@ -6,29 +6,30 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hwmodels.cost import Cost, larger
+from hwmodels.kernels.device import KernelDevice
 from hwmodels.spatial import Accelerator
 from hwmodels.step import Device, merge_steps
 from workloads.liveness import activation_peak_bytes
 from workloads.operator import Num, is_batch
 from workloads.workload import Program, Workload
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["evaluate", "fits", "largest_batch"]
 
 
-def evaluate(work: Workload | Program, device: Device | Accelerator, *, enforce_capacity: bool = False) -> Cost:
+def evaluate(
+    work: Workload | Program, device: Device | KernelDevice | Accelerator, *, enforce_capacity: bool = False
+) -> Cost:
     """Cost a workload, or the expectation of a program, on a device.
 
     Args:
         work: Any of its numbers may be a batch of shape (n_points,).
-        device: Its knobs may be batches too.
+        device: A roofline, a GPU of calibrated kernels (`hwmodels.calibrated`) or an accelerator; its knobs may be
+            batches too.
         enforce_capacity: Give infinite latency and energy where the peak memory exceeds the device's DRAM;
             `peak_bytes` keeps the demand.
 
@@ -53,6 +54,9 @@ def evaluate(work: Workload | Program, device: Device | Accelerator, *, enforce_
     """
     if isinstance(device, Accelerator):
         return _on_machine(work, device)
+    if isinstance(device, KernelDevice):
+        cost = device.cost_of(work)
+        return _bounded(cost, device) if enforce_capacity else cost
     if isinstance(work, Program):
         costs = [evaluate(part, device) for _, part in work]
         total = reduce(Cost.__add__, [weight * cost for (weight, _), cost in zip(work, costs, strict=True)], Cost())
@@ -78,7 +82,7 @@ def _on_machine(work: Workload | Program, device: Accelerator) -> Cost:
 _NOTHING: Num = 0.0
 
 
-def fits(cost: Cost, device: Device) -> Any:
+def fits(cost: Cost, device: Device | KernelDevice) -> Any:
     """Say whether the peak memory of a cost is within the device's DRAM: one bool, or an array of them.
 
     Example:
@@ -89,7 +93,7 @@ def fits(cost: Cost, device: Device) -> Any:
     return cost.peak_bytes <= device.capacity_bytes
 
 
-def _bounded(cost: Cost, device: Device) -> Cost:
+def _bounded(cost: Cost, device: Device | KernelDevice) -> Cost:
     fitting = fits(cost, device)
     if is_batch(fitting):
         # A batch in one number makes a batch of the others: broadcasting is all that is needed.
@@ -101,7 +105,9 @@ def _bounded(cost: Cost, device: Device) -> Cost:
     return cost if fitting else replace(cost, latency_s=cost.latency_s + math.inf, energy_j=cost.energy_j + math.inf)
 
 
-def largest_batch(load: Callable[[int], Workload | Program], device: Device, limit: int = 1 << 40) -> int:
+def largest_batch(
+    load: Callable[[int], Workload | Program], device: Device | KernelDevice, limit: int = 1 << 40
+) -> int:
     """Find the largest batch size whose peak memory is within the device's DRAM, by doubling and bisection.
 
     Args:

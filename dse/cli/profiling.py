@@ -15,6 +15,7 @@ import typer
 from dse.cli import inputs
 from dse.cli.inputs import ModelSource
 from dse.cli.output import console, print_table
+from dse.cli.profiling_kernels import KernelOptions, profile_kernels
 from dse.cli.profiling_machines import MachineOptions, profile_machines, refuse_for_machines, refuse_for_processors
 from dse.cli.projecting import print_projection, projection_record
 from dse.cli.sources import model_source
@@ -79,11 +80,18 @@ def profile(
     cascades: Annotated[
         bool, typer.Option("--cascades", help="Accelerators: fuse attention and the like where that is better; slower.")
     ] = False,
+    kernels: Annotated[
+        str | None, typer.Option("--kernels", help="GPUs: calibrated kernels with error bands: kernel, graph or eager.")
+    ] = None,
+    style: Annotated[str, typer.Option("--style", help="With --kernels: library, compiled or eager.")] = "",
+    gpus: Annotated[int, typer.Option("--gpus", min=1, help="With --kernels: tensor parallelism over N GPUs.")] = 1,
+    framework: Annotated[str, typer.Option("--framework", help="With --kernels: whose are preferred.")] = "",
 ) -> None:
     """Cost a model on a device: FLOPs, traffic, what bounds it, latency and energy of every operator.
 
     All costs are predicted: ceilings of the device's data sheet, dense-equivalent FLOPs. Of a model with control flow
-    they are means over what runs. On a spatial accelerator: the time of its array and of the engines beside it,
+    they are means over what runs. --kernels turns a model into GPU kernels and predicts each from measurements. On a
+    spatial accelerator: the time of its array and of the engines beside it,
     conversions and transfers, what stays on chip, traffic and energy by level, area.
     """
     import hwmodels
@@ -107,6 +115,13 @@ def profile(
             raise SpaceError("--json: records of GPUs and of accelerators differ; run the command once for each kind")
     if found:
         refuse_for_processors({"--objective": objective != "edp", "--no-keep": not keep, "--cascades": cascades})
+    if kernels is not None:
+        refused = {"--plot": plot is not None, "--year": year is not None, "--no-fuse": not fuse, "--weights": measure}
+        _refuse_for_kernels(refused, machines)
+        options = KernelOptions(kernels, style, framework, gpus, top, as_json, table)
+        profile_kernels(source.load_work(), found, options)
+        return
+    _refuse_without_kernels({"--style": bool(style), "--gpus": gpus != 1, "--framework": bool(framework)})
     if len(every) > 1 and (plot is not None or table is not None):
         raise SpaceError("--plot and --csv take one device; give one --device, or run the command once for each")
     if top and as_json:
@@ -141,6 +156,20 @@ def profile(
     for path in (plot, table):
         if path is not None:
             console().print(f"written: {path}", soft_wrap=True)
+
+
+def _refuse_for_kernels(given: dict[str, bool], machines: Sequence[object]) -> None:
+    if machines:
+        raise SpaceError("--kernels is for GPUs, and there is a spatial accelerator here; run the command for each")
+    for name, here in given.items():
+        if here:
+            raise SpaceError(f"{name} says nothing about calibrated kernels; leave out it or --kernels")
+
+
+def _refuse_without_kernels(given: dict[str, bool]) -> None:
+    for name, here in given.items():
+        if here:
+            raise SpaceError(f"{name} is for calibrated kernels; give --kernels kernel, graph or eager with it")
 
 
 def _print_profiles(records: Sequence[dict[str, Any]], top: int) -> None:

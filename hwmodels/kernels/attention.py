@@ -26,8 +26,8 @@ STEP = 64  # of queries and keys within a tile
 SPLITS = (1, 2, 4, 8, 16, 32, 64, 128)
 PAGE = 16  # tokens of a page where the tables were measured (vLLM's default)
 PAGE_TOKENS = 1.0
-"""What looking a page up costs a block, in tokens read. Assumption: no table varies the size of pages. It makes pages of
-one token 1.9 times as slow as those of 16, and contiguous caches 6 % faster."""
+"""What looking a page up costs a block, in tokens read. Assumption: no table varies the size of pages. It makes pages
+of one token 1.9 times as slow as those of 16, and contiguous caches 6 % faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

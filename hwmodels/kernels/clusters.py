@@ -29,8 +29,8 @@ class Style:
     Attributes:
         name: Key of `STYLES`.
         attention: Scores, scale, mask, softmax and context are one kernel.
-        gated: An activation and the product with its gate are one kernel; so are a residual addition and the norm behind
-            it, the rotations of queries and keys, and what appends keys and values to a cache.
+        gated: An activation and the product with its gate are one kernel; so are a residual addition and the norm
+            behind it, the rotations of queries and keys, and what appends keys and values to a cache.
         siblings: Products with one left operand are one product: queries, keys, values; gate and up.
         chains: Neighbouring element-wise operators, norms and softmax are one kernel.
         copies: A transpose is a kernel; else whatever reads it takes strides.

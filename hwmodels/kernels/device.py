@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from hwmodels.cost import Cost
-from hwmodels.kernels.whole import Timing, WholeTime, predict_program, predict_workload
 from hwmodels.roofline import RooflineDevice
-from workloads.errors import SpecError
 from workloads.operator import Num
 from workloads.workload import Program, Workload
 
-__all__ = ["KernelDevice", "calibrated"]
+if TYPE_CHECKING:
+    from hwmodels.kernels.whole import WholeTime
+
+__all__ = ["KernelDevice", "Timing"]
+
+Timing = Literal["kernel", "graph", "eager"]
+"""How kernels are launched: back to back without gaps; by a graph or a full queue; by a framework, one by one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KernelDevice:
-    """A GPU, or several that share each layer, with times from calibrated kernels. `calibrated` makes one.
+    """A GPU, or several that share each layer, with times from calibrated kernels. `hwmodels.calibrated` makes one.
 
     Attributes:
         base: Its data sheet: energies, capacity, and the roofline that reports show beside.
@@ -57,26 +63,25 @@ class KernelDevice:
         Raises:
             SpecError: A clock or bandwidth that is a batch; see `predict_workload`.
         """
-        options = {
-            "timing": self.timing, "style": self.style or None, "framework": self.framework, "gpus": self.gpus,
-            "reuse": self.reuse,
-        }  # fmt: skip
-        if isinstance(work, Program):
-            return predict_program(work, self.base, **options)
-        return predict_workload(work, self.base, **options)  # type: ignore[arg-type]
+        from hwmodels.kernels.whole import predict_program, predict_workload  # formulas and fits: where they are used
 
-    def cost(self, work: Workload | Program) -> Cost:
+        predict = partial(predict_program, work) if isinstance(work, Program) else partial(predict_workload, work)
+        return predict(self.base, timing=self.timing, style=self.style or None, framework=self.framework,
+                       gpus=self.gpus, reuse=self.reuse)  # fmt: skip
+
+    def cost_of(self, work: Workload | Program) -> Cost:
         """Cost a workload; clocks and bandwidths may be batches, each pair of them is predicted once.
 
-        Energies are those of the data sheet: dynamic energy of the operators, less what stays in the last-level cache,
-        and static power of all GPUs over the predicted time.
+        Arithmetic energy is that of the operators on the data sheet; every byte that a kernel moves pays all levels, or
+        those inside the memory where it stays in the last-level cache; static power of all GPUs flows over the
+        predicted time.
         """
         from hwmodels.costing import evaluate
 
         sheet = evaluate(work, self.base)
         pairs = np.stack(np.broadcast_arrays(np.atleast_1d(self.base.clock_scale), self.base.bandwidth_scale), axis=-1)
         if len(pairs) == 1 and np.ndim(self.base.clock_scale) == 0 and np.ndim(self.base.bandwidth_scale) == 0:
-            return self._cost(self.predict(work), sheet)
+            return self._priced(_Sums.of(self.predict(work)), sheet)
         unique, place = np.unique(pairs, axis=0, return_inverse=True)
         found = [_Sums.of(self._at(*pair).predict(work)) for pair in unique.tolist()]
         return self._priced(_Sums.chosen(found, place.reshape(-1)), sheet)
@@ -84,16 +89,13 @@ class KernelDevice:
     def _at(self, clock: float, bandwidth: float) -> KernelDevice:
         return replace(self, base=replace(self.base, clock_scale=clock, bandwidth_scale=bandwidth))
 
-    def _cost(self, whole: WholeTime, sheet: Cost) -> Cost:
-        return self._priced(_Sums.of(whole), sheet)
-
     def _priced(self, sums: _Sums, sheet: Cost) -> Cost:
         """Put predicted times and what the data sheet says of energy into one cost."""
         latency_s = sums.time_us * 1e-6
-        moved = np.maximum(sheet.dram_bytes - sums.hot_bytes, 0.0)
-        kept = np.where(np.asarray(sheet.dram_bytes) > 0, moved / np.maximum(sheet.dram_bytes, 1e-30), 1.0)
+        moved = self.gpus * sums.moved_bytes
+        inner = 8 * sum(level.j_per_bit for level in self.base.memory[:-1])
         energy_by = {
-            "dram": sheet.energy_by.get("dram", 0.0) * _plain(kept),
+            "dram": moved * (8 * self.base.dram_j_per_bit) + self.gpus * sums.hot_bytes * inner,
             "compute": sheet.energy_by.get("compute", 0.0),
             "static": self.gpus * self.base.static_power_w() * latency_s,
         }
@@ -102,7 +104,7 @@ class KernelDevice:
             sheet,
             latency_s=latency_s,
             energy_j=total,
-            dram_bytes=_plain(moved),
+            dram_bytes=moved,
             latency_by={name: value * 1e-6 for name, value in sums.by.items()},
             energy_by=energy_by,
             sd_independent=sums.independent_us * 1e-6,
@@ -118,18 +120,22 @@ class _Sums:
     independent_us: Num
     shared_us: Num
     hot_bytes: Num
+    moved_bytes: Num
     by: dict[str, Num]
 
     @staticmethod
     def of(whole: WholeTime) -> _Sums:
         by: defaultdict[str, Num] = defaultdict(float)
         hot: Num = 0.0
+        moved: Num = 0.0
         for row in whole.kernels:
+            touched = sum((*row.kernel.reads.values(), *row.kernel.writes.values()), start=0.0)
+            moved = moved + row.kernel.count * np.maximum(touched - row.hot_bytes, 0.0)
             by[row.kernel.family] = by[row.kernel.family] + row.kernel.count * row.time_us
             hot = hot + row.kernel.count * row.hot_bytes
         waiting = whole.time_us - sum(by.values(), start=0.0)
         by["host"] = waiting if np.any(np.asarray(waiting) > 1e-9 * np.asarray(whole.time_us)) else 0.0 * whole.time_us
-        return _Sums(whole.time_us, whole.sd_independent_us, whole.sd_shared_us, hot, dict(by))
+        return _Sums(whole.time_us, whole.sd_independent_us, whole.sd_shared_us, hot, moved, dict(by))
 
     @staticmethod
     def chosen(found: list[_Sums], place: np.ndarray[tuple[int], np.dtype[np.intp]]) -> _Sums:
@@ -139,52 +145,11 @@ class _Sums:
             rows = np.array([np.broadcast_to(value, place.shape) for value in values])
             return np.asarray(rows[place, np.arange(len(place))])
 
-        by = {name: pick([one.by[name] for one in found]) for name in found[0].by}
-        return _Sums(*[pick([getattr(one, name) for one in found]) for name in
-                       ("time_us", "independent_us", "shared_us", "hot_bytes")], by)  # fmt: skip
-
-
-def _plain(value: Num) -> Num:
-    return value if np.ndim(value) else float(value)
-
-
-def calibrated(
-    device: RooflineDevice | str,
-    *,
-    timing: Timing = "graph",
-    style: str = "",
-    framework: str = "",
-    gpus: int = 1,
-    reuse: bool = True,
-) -> KernelDevice:
-    """Give a GPU whose times are those of calibrated kernels, for `hwmodels.evaluate`.
-
-    Args:
-        device: A GPU, its name, or the path of its file.
-        timing: kernel: back to back without gaps; graph: launched by a graph or a full queue; eager: by a framework,
-            operator by operator.
-        style: How operators become kernels: library, compiled or eager; "": eager for eager timing, else library.
-        framework: Whose calibrations are preferred: "vllm 0.24.0"; "": any.
-        gpus: Tensor parallelism over so many.
-        reuse: Tensors touched shortly before are not charged to the memory.
-
-    Raises:
-        SpecError: No GPU, or one that does not say how many multiprocessors it has; an unknown timing or style.
-
-    Example:
-        >>> calibrated("h100-sxm", gpus=4).name
-        '4 x h100-sxm'
-    """
-    from hwmodels.kernels.lowering import style_of
-    from hwmodels.kernels.machine import machine
-    from hwmodels.specs import load
-
-    base = device if isinstance(device, RooflineDevice) else load(device, kind=RooflineDevice)
-    machine(base)
-    if timing not in ("kernel", "graph", "eager"):
-        raise SpecError(f"unknown timing {timing!r}; one of: kernel, graph, eager")
-    if gpus < 1:
-        raise SpecError(f"{gpus} GPUs: give 1 or more")
-    if style:
-        style_of(style)
-    return KernelDevice(base=base, timing=timing, style=style, framework=framework, gpus=gpus, reuse=reuse)
+        return _Sums(
+            time_us=pick([one.time_us for one in found]),
+            independent_us=pick([one.independent_us for one in found]),
+            shared_us=pick([one.shared_us for one in found]),
+            hot_bytes=pick([one.hot_bytes for one in found]),
+            moved_bytes=pick([one.moved_bytes for one in found]),
+            by={name: pick([one.by[name] for one in found]) for name in found[0].by},
+        )

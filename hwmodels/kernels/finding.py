@@ -43,12 +43,14 @@ TIMINGS = {
     "host_clock_with_sync": "eager",
     "eager": "eager",
 }
-"""What a time holds, by how it was taken: the kernel alone, also the gap between queued launches, also the host's launch.
+"""What a time holds: the kernel alone, with the gap between queued launches, or with the host's launch.
 A key's timing may be one of these three."""
 
-AS = {"mul": "add", "relu": "mul", "tanh": "relu", "gelu": "tanh", "silu_mul": "mul", "rope": "silu_mul",
-      "rmsnorm": "layernorm", "layernorm": "rmsnorm", "softmax": "layernorm", "bgemm": "gemm", "all_gather": "all_reduce",
-      "reduce_scatter": "all_gather", "alltoall": "all_gather"}  # fmt: skip
+AS = {
+    "mul": "add", "relu": "mul", "tanh": "relu", "gelu": "tanh", "silu_mul": "mul", "rope": "silu_mul",
+    "rmsnorm": "layernorm", "layernorm": "rmsnorm", "softmax": "layernorm", "bgemm": "gemm",
+    "all_gather": "all_reduce", "reduce_scatter": "all_gather", "alltoall": "all_gather",
+}  # fmt: skip
 """What serves a kernel that was never measured."""
 
 SIXTEEN = {"bf16": "fp16"}
@@ -148,7 +150,8 @@ def _floor(kind: str, among: tuple[Calibration, ...]) -> float:
 
 
 LAUNCH_US = {"kernel": 2.0, "graph": 3.0, "eager": 27.0}
-"""Floors by kind of timing, where a family has none [us]. Source: README of the measured tables, "The timing column"."""
+"""Floors by kind of timing, where a family has none [us].
+Source: README of the measured tables, on the timing column."""
 
 
 def linked(key: Key, bytes_per_s: float, among: tuple[Calibration, ...]) -> Found:
@@ -175,7 +178,8 @@ def linked(key: Key, bytes_per_s: float, among: tuple[Calibration, ...]) -> Foun
     )
     wider = FOREIGN["collective"]
     band = (found.calibration.band[0] * wider, found.calibration.band[1] * wider)
-    return Found(replace(found.calibration, coefficients=coefficients, band=band), f"links of {near}, {scale:.2g} as fast")
+    turned = replace(found.calibration, coefficients=coefficients, band=band)
+    return Found(turned, f"links of {near} at {scale:.3g} of their bandwidth")
 
 
 LINKS = {"a100_sxm_80gb": 600e9, "h100_sxm_80gb": 900e9}
@@ -183,7 +187,7 @@ LINKS = {"a100_sxm_80gb": 600e9, "h100_sxm_80gb": 900e9}
 
 
 def uncalibrated(key: Key) -> Calibration:
-    """Give the formula with its default coefficients, for what nothing was measured of; off by up to a factor of two."""
+    """Give the formula with default coefficients, for what nothing was measured of; off by up to a factor of two."""
     coefficients = FAMILIES[key.family].coefficients()
     moved = replace(coefficients, t0_us=LAUNCH_US.get(timing_kind(key.timing), coefficients.t0_us))
     return Calibration(key=key, coefficients=moved, surface=None, band=(-UNSURE, UNSURE), rows=0, split="none",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -186,7 +187,7 @@ def _weights(pairs: Iterable[tuple[Operator, Tensor]]) -> frozenset[str]:
     return frozenset(tensor.name for _, tensor in pairs if tensor.role == "weight")
 
 
-def _common(cluster: Cluster, op: Operator, edges: _Edges) -> dict[str, object]:
+def _common(cluster: Cluster, op: Operator, edges: _Edges) -> dict[str, Any]:
     """Give what every kernel has, named after one of its operators and run as often."""
     read, written = edges.of(cluster)
     return {
@@ -213,7 +214,7 @@ def _attention(cluster: Cluster, edges: _Edges) -> Kernel:
     op = "attention_decode" if one_query else "attention_prefill"
     made = _common(cluster, scores, edges) | {"block": scores.block.removesuffix(".scores")}
     return Kernel(**made, family=op, op=op,
-                  sizes=sizes, a_format=formats, w_format=stored)  # type: ignore[arg-type]  # fmt: skip
+                  sizes=sizes, a_format=formats, w_format=stored)  # fmt: skip
 
 
 def _is_causal(cluster: Cluster, scores: Operator, context: Operator) -> bool:
@@ -239,14 +240,15 @@ def _product(cluster: Cluster, edges: _Edges) -> Kernel:
     sizes = product_sizes(op)
     one = float(np.max(sizes["batch"])) == 1
     return Kernel(**_common(cluster, op, edges), family="gemm", op="gemm" if one else "bgemm",
-                  sizes=sizes, a_format=computed, w_format=stored_format(weight, computed))  # type: ignore[arg-type]  # fmt: skip
+                  sizes=sizes, a_format=computed, w_format=stored_format(weight, computed))  # fmt: skip
 
 
 def _elementwise(cluster: Cluster, name: str, edges: _Edges) -> Kernel:
     read, written = edges.of(cluster)
     widths = [format_name(int(np.max(tensor.format))) for _, tensor in written]
-    return Kernel(**_common(cluster, cluster.operators[0], edges), family="elementwise", op=name, sizes=elementwise_sizes(read, written),
-                  a_format=widths[0], w_format="")  # type: ignore[arg-type]  # fmt: skip
+    made = _common(cluster, cluster.operators[0], edges)
+    return Kernel(**made, family="elementwise", op=name, sizes=elementwise_sizes(read, written),
+                  a_format=widths[0], w_format="")  # fmt: skip
 
 
 def _roots(workload: Workload) -> dict[str, str]:

@@ -62,8 +62,8 @@ def _split(kernel: Kernel, gpus: int) -> list[Kernel]:
         return [mine, _collective(kernel, "all_gather", gpus)] if block.endswith("head") else [mine]
     if product and block.endswith(WITHIN):
         return [_shrunk(kernel, gpus, {"batch"}, reads=True, writes=True)]
-    inside = block.endswith(WITHIN) or block.endswith(COLUMNS)
-    if kernel.family == "elementwise" and inside and not block.endswith("head") and kernel.op not in ("rmsnorm", "layernorm"):
+    inside = block.endswith((*WITHIN, *COLUMNS)) and not block.endswith("head")
+    if kernel.family == "elementwise" and inside and kernel.op not in ("rmsnorm", "layernorm"):
         side = "rows" if kernel.op == "softmax" else "cols"
         return [_shrunk(kernel, gpus, {side, "bytes"}, reads=True, writes=True)]
     return [kernel]
@@ -72,16 +72,16 @@ def _split(kernel: Kernel, gpus: int) -> list[Kernel]:
 def _heads(kernel: Kernel, gpus: int) -> Kernel:
     heads, kv_heads = kernel.sizes["heads"], kernel.sizes["kv_heads"]
     if np.any(np.asarray(heads) % gpus):
-        raise SpecError(f"{kernel.name}: {heads:g} query heads cannot be split over {gpus} GPUs; take a divisor of them")
+        raise SpecError(f"{kernel.name}: {heads:g} query heads cannot be split over {gpus} GPUs; take a divisor")
     sizes = {**kernel.sizes, "heads": heads / gpus, "kv_heads": np.maximum(1.0, np.ceil(np.asarray(kv_heads) / gpus))}
     return replace(_shrunk(kernel, gpus, set(), reads=True, writes=True), sizes=sizes)
 
 
 def _shrunk(kernel: Kernel, gpus: int, names: set[str], reads: bool, writes: bool) -> Kernel:
-    sizes = {name: np.ceil(np.asarray(value) / gpus) if name in names else value for name, value in kernel.sizes.items()}
-    read = {
-        name: size / gpus if reads or name in kernel.weights else size for name, size in kernel.reads.items()
+    sizes = {
+        name: np.ceil(np.asarray(value) / gpus) if name in names else value for name, value in kernel.sizes.items()
     }
+    read = {name: size / gpus if reads or name in kernel.weights else size for name, size in kernel.reads.items()}
     written = {name: size / gpus if writes else size for name, size in kernel.writes.items()}
     return replace(kernel, sizes=sizes, reads=read, writes=written)
 

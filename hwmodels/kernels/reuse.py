@@ -34,8 +34,8 @@ def hot_bytes(kernels: Sequence[Kernel], capacity_bytes: float, repeated: bool =
 
     Example:
         >>> from dataclasses import replace
-        >>> make = Kernel(name="a", operators=("a",), block="", family="elementwise", op="add", sizes={}, a_format="fp16",
-        ...               w_format="", reads={"x": 1e3}, writes={"y": 1e3})
+        >>> make = Kernel(name="a", operators=("a",), block="", family="elementwise", op="add", sizes={},
+        ...               a_format="fp16", w_format="", reads={"x": 1e3}, writes={"y": 1e3})
         >>> use = replace(make, name="b", reads={"y": 1e3}, writes={"z": 1e3})
         >>> [round(value) for value in hot_bytes([make, use], 1e6)]
         [1000, 1000]

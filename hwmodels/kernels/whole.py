@@ -1,17 +1,18 @@
-"""Whole workloads on GPUs: the time of every kernel, uncalibrated, calibrated and with its error band, and their sum."""
+"""Whole workloads on GPUs: every kernel's time, uncalibrated, calibrated and with its error band, and their sum."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels.kernels.calibration import Calibration, calibrations
 from hwmodels.kernels.clusters import Style
+from hwmodels.kernels.device import Timing
 from hwmodels.kernels.families import FAMILIES
 from hwmodels.kernels.finding import Found, find, linked, uncalibrated
 from hwmodels.kernels.lowering import Kernel, lower_kernels
@@ -26,9 +27,7 @@ from workloads.formats import format_code
 from workloads.operator import Num
 from workloads.workload import Program, Workload
 
-__all__ = ["KernelTime", "Timing", "WholeTime", "predict_program", "predict_workload"]
-
-Timing = Literal["kernel", "graph", "eager"]
+__all__ = ["KernelTime", "WholeTime", "predict_program", "predict_workload"]
 
 DISPATCH_US = 8.0
 """What the host takes to launch one kernel of an eager framework, while the one before runs [us].
@@ -192,13 +191,12 @@ def _joined(parts: Sequence[tuple[_Part, list[Num], str]]) -> KernelTime:
     """Put the design points of a kernel together again."""
     kernel = parts[0][0].kernel
     remark = "; ".join(dict.fromkeys(said for _, _, said in parts if said))
-    if parts[0][0].points is None:
-        values = parts[0][1]
-    else:
-        values = [np.empty(len(kernel.w_format)) for _ in parts[0][1]]
+    values = parts[0][1]
+    if parts[0][0].points is not None:
+        table = np.empty((len(values), len(kernel.w_format)))
         for part, row, _ in parts:
-            for whole, some in zip(values, row, strict=True):
-                whole[part.points] = some
+            table[:, part.points] = np.array(row)
+        values = list(table)
     roofline, time, low, high, hot = values
     return KernelTime(kernel=kernel, roofline_us=roofline, time_us=time, low_us=low, high_us=high, hot_bytes=hot,
                       remark=remark)  # fmt: skip
@@ -297,14 +295,16 @@ def _deviations(rows: Sequence[KernelTime]) -> tuple[Num, Num]:
     for row in rows:
         kernel = row.kernel
         sizes = tuple((name, np.asarray(value).tobytes()) for name, value in kernel.sizes.items())
-        key = (kernel.family, kernel.op, kernel.a_format, np.asarray(kernel.w_format).tobytes())
         spread = (row.high_us - row.low_us) * TO_SD * kernel.count
-        alike[key, sizes] = alike[key, sizes] + spread
+        for name in np.unique(kernel.w_format):
+            served = (kernel.family, kernel.op, kernel.a_format, str(name))
+            here = spread if isinstance(kernel.w_format, str) else spread * (kernel.w_format == name)
+            alike[served, sizes] = alike[served, sizes] + here
     together: defaultdict[object, Num] = defaultdict(float)
     variance: Num = 0.0
-    for (key, _), spread in alike.items():
+    for (served, _), spread in alike.items():
         variance = variance + (1 - SHARED) * spread**2
-        together[key] = together[key] + SHARED**0.5 * spread
+        together[served] = together[served] + SHARED**0.5 * spread
     shared: Num = 0.0
     for spread in together.values():
         shared = shared + spread**2
