@@ -192,9 +192,9 @@ def checks_section() -> str:
     )
     bound = (
         "`peak_power(device)`, fp16 products, dense. TDP is a bound and feeds nothing: a device throttles where both "
-        "resources at their peaks would exceed it. One resource alone must not: the MI300X's memory does, so the "
-        "pJ/bit of a GH200, which it has for want of a measurement, are too high for it, and those of the H200 leave "
-        "no room."
+        "resources at their peaks would exceed it. One resource alone must not: the memories of the B200 and the "
+        "MI300X do, so the pJ/bit of a GH200, which they have for want of a measurement, are too high for them, and "
+        "those of the H200 leave no room."
     )
     parts = ("## Chips with published totals", totals, table, "### Peak power of GPUs and CPUs", bound,
              markdown_table(header, peaks))  # fmt: skip

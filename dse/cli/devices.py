@@ -97,8 +97,10 @@ def _list_all() -> None:
 
 def _show(device: RooflineDevice) -> None:
     out = console()
-    cores = f"{device.cores} cores" if device.cores else ""
-    about = [part for part in (device.vendor, device.process, cores) if part not in ("", "unknown")]
+    cores = f"{device.cores} {'multiprocessors' if device.kind == 'gpu' else 'cores'}" if device.cores else ""
+    about = [
+        part for part in (device.vendor, device.process, device.architecture, cores) if part not in ("", "unknown")
+    ]
     out.print(f"{device.name}: {device.kind}, {', '.join(about)}", style="bold")
     out.print()
     print_table(["compute", "peak", "ridge point"], _compute_rows(device))
