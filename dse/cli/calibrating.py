@@ -31,8 +31,8 @@ def calibrate(
 ) -> None:
     """Fit a calibration per device, operation, formats, timing and framework, and say how far off it is.
 
-    Errors are mean / median in percent of rows that the fit did not see: whole combinations of sizes (or models) are left
-    out in turn. ceilings: the roofline of the device; before: what `dse predict` says without these rows.
+    Errors are mean / median in percent of rows that the fit did not see: whole combinations of sizes (or models) are
+    left out in turn. ceilings: the roofline of the device; before: what `dse predict` says without these rows.
     """
     from datetime import UTC, datetime
 

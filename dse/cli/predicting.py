@@ -24,15 +24,13 @@ def predict(
         list[Path] | None, typer.Option(help="TOML that `dse calibrate` wrote; may be repeated.")
     ] = None,
 ) -> None:
-    """Predict the time of GPU and CPU kernels: predicted_us, low_us and high_us (80 % of errors) and a remark per row."""
+    """Predict the time of GPU and CPU kernels: predicted_us, low_us and high_us (80 % of errors), a remark."""
     from dse.files import atomic_write
     from hwmodels.kernels.calibration import read_calibrations
     from hwmodels.kernels.predict import predict_table
 
     given = tuple(
-        item
-        for path in calibration or ()
-        for item in read_calibrations(path.read_text(encoding="utf-8"), str(path))
+        item for path in calibration or () for item in read_calibrations(path.read_text(encoding="utf-8"), str(path))
     )
     rows = read_table(table)
     measured = read_table(calibrate) if calibrate is not None else None

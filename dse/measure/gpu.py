@@ -30,7 +30,8 @@ def measure_gpu(work: Workload, model: str, library: str) -> list[dict[str, Any]
         library: "torch" or "triton".
 
     Raises:
-        MeasureError: There is no CUDA GPU or no Triton here, or the measurement failed; the message says what would run.
+        MeasureError: There is no CUDA GPU or no Triton here, or the measurement failed; the message says what would
+        run.
     """
     _check(library)
     import pandas
@@ -43,7 +44,8 @@ def measure_gpu(work: Workload, model: str, library: str) -> list[dict[str, Any]
         if done.returncode or not answer.is_file():
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise MeasureError(f"{model} with {BACKENDS[library]}: {reason}")
-        return [{**item, "model": model} for item in pandas.read_csv(answer).to_dict("records")]
+        rows = pandas.read_csv(answer).assign(model=model)
+        return [{str(name): value for name, value in item.items()} for item in rows.to_dict("records")]
 
 
 def signature_file(work: Workload, path: Path) -> None:
@@ -71,4 +73,6 @@ def _check(library: str) -> None:
             f"every unique operator of the model with {library} kernels; {instead}"
         )
     if library == "triton" and importlib.util.find_spec("triton") is None:
-        raise MeasureError("--backend triton needs Triton, which is not installed; --backend torch-cuda needs only torch")
+        raise MeasureError(
+            "--backend triton needs Triton, which is not installed; --backend torch-cuda needs only torch"
+        )

@@ -60,8 +60,8 @@ def measure_model(job: Job, backend: str = "onnxruntime", meter: Meter | None = 
         meter: Energy counters; None: those of this machine, if there are any.
 
     Returns:
-        One row per kind of equal operators with its `count`, a row `call` (what a call takes beyond its operators) and a
-        row `model_forward`; columns as `dse.measure.rows` says, then the facts of the machine.
+        One row per kind of equal operators with its `count`, a row `call` (what a call takes beyond its operators) and
+        a row `model_forward`; columns as `dse.measure.rows` says, then the facts of the machine.
 
     Raises:
         MeasureError: Unknown backend, or one that this machine cannot run; a model that the library refuses.

@@ -1,7 +1,7 @@
 """A graph as ONNX Runtime runs it, node by node: each as a model of its own, with the values that it meets.
 
-ONNX Runtime fuses and packs before it runs. What it writes as the optimized graph is what is timed, so that the times of
-the nodes are those of the kernels that run, and add up.
+ONNX Runtime fuses and packs before it runs. What it writes as the optimized graph is what is timed, so that the times
+of the nodes are those of the kernels that run, and add up.
 """
 
 from __future__ import annotations

@@ -7,26 +7,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dse.measure.families import Columns
 from dse.measure.timing import Quartiles, Timing
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "Measured", "Run", "row", "table", "write_rows"]
+__all__ = [
+    "COLUMNS",
+    "Measured",
+    "Rounds",
+    "Run",
+    "quiet_rounds",
+    "quiet_time_s",
+    "row",
+    "table",
+    "write_rows",
+]
 
 COLUMNS = (
     "op", "device", "model", "batch", "m", "n", "k", "rows", "cols", "bytes", "q_len", "kv_len", "heads", "kv_heads",
     "head_dim", "causal", "a_dtype", "w_dtype", "kv_dtype", "framework", "kernel", "timing", "source", "threads",
-    "name", "block", "count", "in_layers", "latency_us", "median_us", "lower_us", "upper_us", "in_model_us", "runs", "executions",
-    "energy_j", "power_w", "note",
+    "name", "block", "count", "in_layers", "latency_us", "best_us", "median_us", "lower_us", "upper_us", "in_model_us",
+    "runs", "executions", "probe_us", "energy_j", "power_w", "note",
 )  # fmt: skip
 """Columns of every backend, in order; the facts of the machine follow.
 
-`latency_us` is the best of all samples; `count` says how many operators of the model the row stands for. `in_model_us` is
-what the same operators took inside of the whole model, the best run of each, on average. `in_layers` is how many of
-them stand in layers. The row `model_forward` is the whole model, its `in_layers` the number of layers; `call` is what a
-call of it takes beyond its operators.
+`latency_us` is the median of the quiet quarter of all rounds (`quiet_rounds`), `best_us` the least of all samples.
+`count` says how many operators of the model the row stands for, `in_layers` how many of them stand in layers.
+`in_model_us` is what the same operators took inside of the whole model, the best run of each, on average. `probe_us` is
+a product of fixed size in the same rounds: how fast the machine was. The row `model_forward` is the whole model, its
+`in_layers` the number of layers; `call` is what a call of it takes beyond its operators.
 """
 
 TIMING = {True: "cpu_thread_time", False: "process_wall_time"}
@@ -54,8 +68,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Times of one operator, as the rows need them [us]."""
+    """Times of one operator, as the rows need them [us]: in the quiet rounds, the least, and the quartiles."""
 
+    quiet: float
     best: float
     median: float
     lower: float
@@ -64,20 +79,67 @@ class Measured:
     executions: int
 
     @staticmethod
-    def of(timing: Timing, less_s: float = 0.0, least_s: float = 1e-9) -> Measured:
+    def of(timing: Timing, rounds: Rounds, less_s: float = 0.0, least_s: float = 1e-9) -> Measured:
         """Take times of one thread by CPU time, of more by wall time.
 
         Args:
             timing: Of calls.
+            rounds: From `quiet_rounds` of the same measurement.
             less_s: What the call itself took [s].
             least_s: Of an operator, whatever it does: its launch [s].
         """
         spread: Quartiles = timing.cpu if timing.threads == 1 else timing.wall
-        values = (spread.best, spread.median, spread.lower, spread.upper)
-        best, median, lower, upper = (max(value - less_s, least_s) * 1e6 for value in values)
+        quiet = float(np.median(_samples(timing)[rounds]))
+        values = (quiet, spread.best, spread.median, spread.lower, spread.upper)
+        quiet, best, median, lower, upper = (max(value - less_s, least_s) * 1e6 for value in values)
         return Measured(
-            best=best, median=median, lower=lower, upper=upper, runs=timing.runs, executions=timing.executions
+            quiet=quiet,
+            best=best,
+            median=median,
+            lower=lower,
+            upper=upper,
+            runs=timing.runs,
+            executions=timing.executions,
         )
+
+    @staticmethod
+    def constant(time_s: float, timing: Timing) -> Measured:
+        """Give a time that follows from others, with the runs of one of them."""
+        values = dict.fromkeys(("quiet", "best", "median", "lower", "upper"), time_s * 1e6)
+        return Measured(**values, runs=timing.runs, executions=timing.executions)
+
+
+Rounds = NDArray[np.bool_]
+"""Which rounds of a measurement count, shape (runs,)."""
+
+QUIET = 0.25
+"""Share of the rounds that count: those in which all kernels together took the least."""
+
+
+def quiet_rounds(found: Mapping[str, Timing]) -> Rounds:
+    """Choose the rounds in which the machine was quiet, the same ones for every kernel, so that their times belong
+    together.
+
+    The least time of each kernel would flatter short ones: on a shared machine a quiet millisecond is more frequent
+    than a quiet tenth of a second.
+
+    Args:
+        found: All timings of one `time_calls`.
+    """
+    taken = sum(_samples(timing) * timing.executions for timing in found.values())
+    total = np.asarray(taken, dtype=np.float64)
+    kept = np.zeros(len(total), dtype=bool)
+    kept[np.argsort(total)[: max(3, round(QUIET * len(total)))]] = True
+    return kept
+
+
+def quiet_time_s(timing: Timing, rounds: Rounds) -> float:
+    """Give the time of one execution in the quiet rounds [s]."""
+    return float(np.median(_samples(timing)[rounds]))
+
+
+def _samples(timing: Timing) -> NDArray[np.float64]:
+    return np.asarray(timing.cpu_samples_s if timing.threads == 1 else timing.wall_samples_s)
 
 
 def row(run: Run, columns: Columns, name: str, count: int, found: Measured | None, **more: Any) -> dict[str, Any]:
@@ -95,8 +157,8 @@ def row(run: Run, columns: Columns, name: str, count: int, found: Measured | Non
     times: dict[str, Any] = {}
     if found is not None:
         for column, value in zip(
-            ("latency_us", "median_us", "lower_us", "upper_us"),
-            (found.best, found.median, found.lower, found.upper),
+            ("latency_us", "best_us", "median_us", "lower_us", "upper_us"),
+            (found.quiet, found.best, found.median, found.lower, found.upper),
             strict=True,
         ):
             times[column] = round(value, 3)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dse.measure.families import tensor_columns
-from dse.measure.graphs import Part, chain
+from dse.measure.graphs import Part, chain, product
 from dse.measure.nodes import Node, nodes_of, optimized_graph, single_node
-from dse.measure.rows import Measured, Run, row
+from dse.measure.rows import Measured, Rounds, Run, quiet_rounds, quiet_time_s, row
 from dse.measure.timing import Call, Feeds, Timing, session_of, time_calls
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["measure_onnxruntime"]
 
 CHAINS = (1, 65)  # nodes
-WHOLE_SHARE = 0.4  # of the time, for the whole model: a long sample seldom meets a quiet machine
+PROBE = (128, 384, 384)  # m, k, n of the product that says how fast the machine was
+REPEATS = 400
 TRACED_RUNS = 8
 
 
@@ -53,31 +54,47 @@ def measure_onnxruntime(
     """
     graph = optimized_graph(model, run.model, run.threads)
     nodes = nodes_of(graph, feeds, run.model)
-    timed = [node for node in nodes if not node.shares_memory]
-    calls = {str(place): _call(node, graph, run.threads) for place, node in enumerate(timed)}
-    empty = {f"chain {size}": _chain(size, run.threads, bound=True) for size in CHAINS}
-    whole = {"model": _whole(model, feeds, run), **{f"run {size}": _chain(size, run.threads) for size in CHAINS}}
-    limits = {"threads": run.threads, "repeats": 200}
-    models = time_calls(whole, seconds_limit=seconds * WHOLE_SHARE, **limits)  # type: ignore[arg-type]
-    found = time_calls({**empty, **calls}, seconds_limit=seconds * (1 - WHOLE_SHARE), warm=True, **limits)  # type: ignore[arg-type]
-    launch_s, bound_s = _overheads(found, "chain", run.threads)
-    _, call_s = _overheads(models, "run", run.threads)
-    inside = _in_model(model, feeds, run)
+    timed = {str(place): node for place, node in enumerate(nodes) if not node.shares_memory}
+    calls = {name: _call(node, graph, run.threads) for name, node in timed.items()}
+    others = _others(model, feeds, run)
+    found = time_calls(
+        {**others, **calls}, seconds_limit=seconds, warm={"model", *calls}, threads=run.threads, repeats=REPEATS
+    )
+    rounds = quiet_rounds(found)
+    launch_s, bound_s = _overheads(found, rounds, "bound")
+    _, call_s = _overheads(found, rounds, "call")
+    inside = _in_model(graph, feeds, run)
+    known = blocks or {}
+    probe = {"probe_us": round(quiet_time_s(found["probe"], rounds) * 1e6, 2)}
     rows = []
-    for place, node in enumerate(timed):
-        spent = {} if energy is None else energy(calls[str(place)])
-        times = Measured.of(found[str(place)], bound_s, launch_s)
-        rows.append(_row(run, node, times, blocks or {}, inside, **spent))
-    launch = Measured(
-        best=launch_s * 1e6, median=launch_s * 1e6, lower=launch_s * 1e6, upper=launch_s * 1e6,
-        runs=found[f"chain {CHAINS[0]}"].runs, executions=found[f"chain {CHAINS[0]}"].executions,
-    )  # fmt: skip
+    for name, node in timed.items():
+        spent = {} if energy is None else energy(calls[name])
+        times = Measured.of(found[name], rounds, bound_s, launch_s)
+        rows.append(_row(run, node, times, known, inside, **probe, **spent))
+    launch = Measured.constant(launch_s, found[f"bound {CHAINS[0]}"])
     note = "shares memory: a node's launch"
-    rows += [_row(run, node, launch, blocks or {}, inside, note=note) for node in nodes if node.shares_memory]
-    rows += [_call_row(run, models, call_s)]
-    layers = len({".".join(block.split(".")[:2]) for block in (blocks or {}).values() if block.startswith("layer.")})
-    spent = {} if energy is None else energy(whole["model"])
-    return [*rows, row(run, {"op": "model_forward"}, run.model, 1, Measured.of(models["model"]), in_layers=layers, **spent)]
+    rows += [_row(run, node, launch, known, inside, note=note, **probe) for node in nodes if node.shares_memory]
+    once = Measured.constant(call_s, found[f"call {CHAINS[0]}"])
+    rows.append(row(run, tensor_columns("call", (1, 1), 8, "fp32", "call"), "call", 1, once, **probe))
+    spent = {} if energy is None else energy(others["model"])
+    whole = Measured.of(found["model"], rounds)
+    return [*rows, row(run, {"op": "model_forward"}, run.model, 1, whole, in_layers=_layers(known), **probe, **spent)]
+
+
+def _others(model: onnx.ModelProto | str | Path, feeds: Feeds, run: Run) -> dict[str, Call]:
+    """Give the calls beside the operators: the whole model, chains of small nodes, a product that probes the machine."""
+    graph = product(*PROBE, "fp32", np.random.default_rng(0))
+    probe, fed = session_of(graph.model, "probe", run.threads), dict(graph.feeds)
+    return {
+        "model": _whole(model, feeds, run),
+        "probe": lambda: probe.run(None, fed),
+        **{f"call {size}": _chain(size, run.threads) for size in CHAINS},
+        **{f"bound {size}": _chain(size, run.threads, bound=True) for size in CHAINS},
+    }
+
+
+def _layers(blocks: Mapping[str, str]) -> int:
+    return len({".".join(block.split(".")[:2]) for block in blocks.values() if block.startswith("layer.")})
 
 
 def _row(
@@ -91,17 +108,9 @@ def _row(
     return row(run, node.columns, node.names[0], len(node.names), times, block=places[0], **more)
 
 
-def _call_row(run: Run, models: Mapping[str, Timing], call_s: float) -> dict[str, Any]:
-    values = dict.fromkeys(("best", "median", "lower", "upper"), call_s * 1e6)
-    times = Measured(**values, runs=models[f"run {CHAINS[0]}"].runs, executions=models[f"run {CHAINS[0]}"].executions)
-    return row(run, tensor_columns("call", (1, 1), 8, "fp32", "call"), "call", 1, times)
-
-
-def _overheads(found: Mapping[str, Timing], kind: str, threads: int) -> tuple[float, float]:
+def _overheads(found: Mapping[str, Timing], rounds: Rounds, kind: str) -> tuple[float, float]:
     """Give what a node of a chain takes, and what a call takes beyond its nodes [s]."""
-    few, many = (
-        found[f"{kind} {size}"].cpu.best if threads == 1 else found[f"{kind} {size}"].wall.best for size in CHAINS
-    )
+    few, many = (quiet_time_s(found[f"{kind} {size}"], rounds) for size in CHAINS)
     launch_s = max((many - few) / (CHAINS[1] - CHAINS[0]), 1e-9)
     return launch_s, max(few - launch_s, 0.0)
 
@@ -141,10 +150,9 @@ def _bound(session: Any, fed: Mapping[str, Any], written: Mapping[str, Any]) -> 
     return lambda keep=kept: session.run_with_iobinding(binding)  # type: ignore[misc]
 
 
-def _in_model(model: onnx.ModelProto | str | Path, feeds: Feeds, run: Run) -> dict[str, float]:
+def _in_model(graph: onnx.ModelProto, feeds: Feeds, run: Run) -> dict[str, float]:
     """Give the best time of every node inside of the model, by ONNX Runtime's own trace, by wall time [us]."""
     with tempfile.TemporaryDirectory() as folder:
-        graph = optimized_graph(model, run.model, run.threads)
         session = session_of(graph, run.model, run.threads, as_it_is=True, trace=Path(folder) / "trace")
         given = {item.name: feeds[item.name] for item in session.get_inputs()}
         for _ in range(TRACED_RUNS + 1):

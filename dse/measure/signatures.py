@@ -51,7 +51,7 @@ def _key(kernel: Kernel) -> object:
 def _columns(group: list[Kernel]) -> dict[str, Any]:
     first = group[0]
     sizes = {name: round(float(np.max(value))) for name, value in first.sizes.items()}
-    formats = {"a_dtype": first.a_format}
+    formats: dict[str, Any] = {"a_dtype": first.a_format}
     if first.w_format:
         formats["kv_dtype" if first.family.startswith("attention") else "w_dtype"] = first.w_format
     count = sum(float(np.max(kernel.count)) for kernel in group)

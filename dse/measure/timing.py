@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -80,6 +80,7 @@ class Timing:
         threads: Threads that ONNX Runtime was given.
         cpu_samples_s: Shape (runs,), in order [s].
         order: Position of each sample in the whole interleaved sequence, shape (runs,).
+        wall_samples_s: Shape (runs,), in order [s].
     """
 
     name: str
@@ -90,6 +91,7 @@ class Timing:
     threads: int
     cpu_samples_s: tuple[float, ...]
     order: tuple[int, ...]
+    wall_samples_s: tuple[float, ...] = ()
 
     @property
     def cpu_s(self) -> float:
@@ -249,7 +251,7 @@ def time_calls(
     repeats: int = 30,
     threads: int = 1,
     seconds_limit: float = 30.0,
-    warm: bool = False,
+    warm: Collection[str] = (),
 ) -> dict[str, Timing]:
     """Time calls of any library, interleaved: A B C A B C ...
 
@@ -258,7 +260,7 @@ def time_calls(
         repeats: Samples per call, at least 1.
         threads: Threads that a call uses: one is timed by the clock of its thread, more by that of the process.
         seconds_limit: Wall time after which no further round starts [s].
-        warm: Run each call once, untimed, before each of its samples: it finds in the caches what fits into them.
+        warm: Names of calls that run once, untimed, before each of their samples: they find in the caches what fits.
 
     Raises:
         MeasureError: No sample is asked for.
@@ -279,7 +281,7 @@ def time_calls(
             break
         for name, call in calls.items():
             times = executions[name]
-            if warm:
+            if name in warm:
                 call()
             wall, cpu = time.perf_counter(), clock()
             for _ in range(times):
@@ -301,6 +303,7 @@ def _timing(name: str, samples: Sequence[tuple[float, float, int]], executions: 
         threads=threads,
         cpu_samples_s=cpu,
         order=order,
+        wall_samples_s=wall,
     )
 
 

@@ -1,4 +1,4 @@
-"""Every unique kernel of a workload, timed with torch on this CPU; the whole model where there is a torch module of it."""
+"""Every unique kernel of a workload, and the whole model where torch has a module of it, timed with torch on a CPU."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dse.measure.rows import Measured, Run, row
+from dse.measure.rows import Measured, Run, quiet_rounds, row
 from dse.measure.signatures import EAGER, FUSED, signatures
 from dse.measure.timing import Call, time_calls
 from workloads.errors import MeasureError
@@ -19,7 +19,7 @@ __all__ = ["kernel_call", "measure_torch"]
 
 FLOAT = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 INSTEAD = "fused: instead of its products and softmax"
-WHOLE_SHARE = 0.3
+REPEATS = 400
 
 
 def measure_torch(
@@ -60,34 +60,27 @@ def _rows(
 
     made = signatures(work, EAGER)
     made += [{**item, "note": INSTEAD} for item in signatures(work, FUSED) if item["op"].startswith("attention")]
-    calls: dict[str, Call] = {"": _empty()}
+    calls: dict[str, Call] = {}
     for place, columns in enumerate(made):
         try:
             generator = torch.Generator().manual_seed(place)
             calls[str(place)], made[place] = kernel_call(columns, generator)
         except MeasureError as error:
             made[place] = {**columns, "note": str(error)}
-    share = WHOLE_SHARE if whole is not None else 0.0
-    limits: dict[str, Any] = {"threads": run.threads, "repeats": 200}
-    found = time_calls(calls, seconds_limit=seconds * (1 - share), warm=True, **limits)
+    if whole is not None:
+        calls["model"] = whole
+    found = time_calls(calls, seconds_limit=seconds, warm=calls.keys(), threads=run.threads, repeats=REPEATS)
+    rounds = quiet_rounds(found)
     rows = []
     for place, columns in enumerate(made):
         timing = found.get(str(place))
         spent = energy(calls[str(place)]) if energy and timing else {}
         name, count = columns.pop("name"), columns.pop("count")
-        rows.append(row(run, columns, name, count, Measured.of(timing) if timing else None, **spent))
+        rows.append(row(run, columns, name, count, Measured.of(timing, rounds) if timing else None, **spent))
     if whole is None:
         return rows
-    timing = time_calls({"model": whole}, seconds_limit=seconds * share, **limits)["model"]
     spent = energy(whole) if energy else {}
-    return [*rows, row(run, {"op": "model_forward"}, run.model, 1, Measured.of(timing), **spent)]
-
-
-def _empty() -> Call:
-    import torch
-
-    one = torch.ones(1)
-    return lambda: torch.neg(one)
+    return [*rows, row(run, {"op": "model_forward"}, run.model, 1, Measured.of(found["model"], rounds), **spent)]
 
 
 def kernel_call(columns: Mapping[str, Any], generator: torch.Generator) -> tuple[Call, dict[str, Any]]:
@@ -170,7 +163,10 @@ def _attention(columns: Mapping[str, Any], generator: torch.Generator) -> tuple[
     )
     q = _random((batch, heads, queries, dim), str(columns["a_dtype"]), generator)
     k, v = (_random((batch, kv_heads, keys, dim), str(columns["a_dtype"]), generator) for _ in range(2))
-    options = {"is_causal": bool(columns.get("causal")) and queries == keys, "enable_gqa": heads != kv_heads}
+    options: dict[str, Any] = {
+        "is_causal": bool(columns.get("causal")) and queries == keys,
+        "enable_gqa": heads != kv_heads,
+    }
     named = {**columns, "kernel": "scaled_dot_product_attention"}
     return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, **options), named
 

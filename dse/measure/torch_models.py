@@ -1,4 +1,4 @@
-"""Whole models as torch modules, where there is one: published architectures by transformers, MiniLM with its weights."""
+"""Whole models as torch modules: published encoders by transformers, MiniLM with its weights."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def whole_call(name: str, bind: Mapping[str, int]) -> Call | None:
         return None
     from transformers import AutoModel
 
-    module = AutoModel.from_config(config).eval()
+    module = AutoModel.from_config(config).eval()  # type: ignore[no-untyped-call]
     return lambda: module(input_ids=ids)
 
 

@@ -1,12 +1,12 @@
 """Kernels on a CPU: products, functions over a tensor, fused attention; arithmetic beside traffic by cache level.
 
-A product takes its FLOPs, with rows, columns and depth filled up to what the inner kernel takes, and what it costs to pack,
-quantize or unpack each operand and to write each result, in FLOPs of the same ceiling. A function takes so many values a
-second, and a constant per row for its reductions. Operands come from the cache level that holds what was touched since their
-last use. More threads share everything but a serial part, and the memory with each other.
+A product takes its FLOPs, with rows, columns and depth filled up to what the inner kernel takes, and what it costs to
+pack, quantize or unpack each operand and to write each result, in FLOPs of the same ceiling. A function takes so many
+values a second, and a constant per row for its reductions. Operands come from the cache level that holds what was
+touched since their last use. More threads share everything but a serial part, and the memory with each other.
 
-Source: the roofline with a ceiling per level, Ilic, Pratas, Sousa, Cache-aware Roofline model, IEEE CAL 2014; packing as
-in Goto and van de Geijn, Anatomy of high-performance matrix multiplication, ACM TOMS 2008; Amdahl's law.
+Source: the roofline with a ceiling per level, Ilic, Pratas, Sousa, Cache-aware Roofline model, IEEE CAL 2014; packing
+as in Goto and van de Geijn, Anatomy of high-performance matrix multiplication, ACM TOMS 2008; Amdahl's law.
 """
 
 from __future__ import annotations

@@ -92,7 +92,8 @@ def calibrate_table(
     """
     for name in ("op", "device", "latency_us", *hold):
         if name not in table.columns:
-            raise SpecError(f"rows to calibrate on need the column {name!r}; there are: {', '.join(map(str, table.columns))}")
+            there = ", ".join(map(str, table.columns))
+            raise SpecError(f"rows to calibrate on need the column {name!r}; there are: {there}")
     found = []
     for group, _, _ in groups(table):
         kept = None if group is None else group.part(group.measured > 0)
@@ -111,11 +112,11 @@ def _judged(group: Group, hold: tuple[str, ...], given: tuple[Calibration, ...],
         start = nearest.calibration
     except SpecError:
         before, remark, start = np.full(len(measured), np.nan), "none before", None
-    shared = {"key": group.key, "rows": len(measured), "measured": measured, "before": before}
-    ceilings = _ceilings(group, device)
+    shared: dict[str, Any] = {"key": group.key, "rows": len(measured), "measured": measured, "before": before}
+    shared["ceilings"] = _ceilings(group, device)
     if len(measured) < FEW:
         nothing = np.full(len(measured), np.nan)
-        return Judgement(**shared, ceilings=ceilings, after=nothing, split="none", inside=float("nan"),
+        return Judgement(**shared, after=nothing, split="none", inside=float("nan"),
                          calibration=None, remark=f"fewer than {FEW} rows")  # fmt: skip
     fold, split = _folds(group, hold)
     after = np.empty(len(measured))
@@ -128,7 +129,7 @@ def _judged(group: Group, hold: tuple[str, ...], given: tuple[Calibration, ...],
     made = replace(made, band=_band(ratio), split=split, mean=_short(off.mean()), median=_short(np.median(off)),
                    source=source or _sources(group))  # fmt: skip
     inside = _coverage(ratio, fold) if split != "none" else float("nan")
-    return Judgement(**shared, ceilings=ceilings, after=after, split=split, inside=inside, calibration=made, remark=remark)
+    return Judgement(**shared, after=after, split=split, inside=inside, calibration=made, remark=remark)
 
 
 def _fitted(group: Group, device: Any, start: Calibration | None, date: str) -> Calibration:

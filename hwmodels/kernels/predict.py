@@ -11,10 +11,10 @@ from hwmodels.kernels.calibration import Calibration
 from hwmodels.kernels.calibration import calibrations as shipped
 from hwmodels.kernels.finding import Found, find
 from hwmodels.kernels.fitting import refit
-from hwmodels.kernels.machine import Machine, machine
+from hwmodels.kernels.machine import machine
 from hwmodels.kernels.processor_families import PROCESSORS, family_named
 from hwmodels.kernels.processor_finding import find_on_processor
-from hwmodels.kernels.processors import Processor, processor
+from hwmodels.kernels.processors import processor
 from hwmodels.kernels.records import Array
 from hwmodels.kernels.tables import Group, Key, groups
 from workloads.errors import SpecError
@@ -84,7 +84,7 @@ def predict_table(
     return table.assign(**added, remark=remarks)
 
 
-def device_of(group: Group) -> Machine | Processor | None:
+def device_of(group: Group) -> Any:
     """Give the machine of a group. Collectives are known by the name of their machine only."""
     if group.key.family in PROCESSORS:
         return processor(group.key.device)

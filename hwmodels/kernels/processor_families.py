@@ -54,7 +54,6 @@ PROCESSORS: dict[str, Family] = {
             coefficients=CpuProductCoefficients,
             time_us=lambda record, cpu, c, kernel: product_us(record, cpu, c),  # type: ignore[arg-type]
             roofline_us=lambda record, cpu, kernel: ceilings_product_us(record, cpu),  # type: ignore[arg-type]
-            counts=(),
             columns=("batch", "m", "n", "k", *OPTIONAL),
             few=("t0_us", "compute", "memory"),
         ),
@@ -63,7 +62,6 @@ PROCESSORS: dict[str, Family] = {
             coefficients=CpuFunctionCoefficients,
             time_us=lambda record, cpu, c, kernel: function_us(record, cpu, c, kernel),  # type: ignore[arg-type]
             roofline_us=lambda record, cpu, kernel: ceilings_function_us(record, cpu, kernel),  # type: ignore[arg-type]
-            counts=(),
             columns=("rows", "cols", "bytes", *OPTIONAL),
             few=("t0_us", "value"),
         ),
@@ -72,13 +70,12 @@ PROCESSORS: dict[str, Family] = {
             coefficients=CpuAttentionCoefficients,
             time_us=lambda record, cpu, c, kernel: attention_us(record, cpu, c),  # type: ignore[arg-type]
             roofline_us=lambda record, cpu, kernel: ceilings_attention_us(record, cpu),  # type: ignore[arg-type]
-            counts=(),
             columns=(*ATTENTION, *OPTIONAL),
             few=("t0_us", "compute", "score"),
         ),
     )
 }
-"""By name. `counts` is empty: few rows of a CPU are measured, too few for a correction of the formula."""
+"""By name. They have no corrections: few rows of a CPU are measured, too few for one."""
 
 
 def family_named(name: str) -> Family:

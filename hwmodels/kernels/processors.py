@@ -1,7 +1,7 @@
 """CPUs as kernels see them: ceilings by number format and function, cache levels, threads; by name, file or `local`.
 
-The ceilings of one library on one CPU are what `dse devices --local` measures; a calibration turns them to each library,
-format and kind of kernel.
+The ceilings of one library on one CPU are what `dse devices --local` measures; a calibration turns them to each
+library, format and kind of kernel.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class Processor:
         """
         found = self.peaks.get(a_format, self.peaks.get("fp32", 0.0))
         if found <= 0:
-            raise SpecError(f"{self.name} has no peak for {a_format}, and none for fp32; its device file gives [matrix.peak]")
+            raise SpecError(
+                f"{self.name} has no peak for {a_format}, and none for fp32; its device file gives [matrix.peak]"
+            )
         return found
 
     def seconds_per_byte(self, footprint: Array) -> Array:
