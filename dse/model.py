@@ -24,19 +24,24 @@ KNOBS: dict[str, str] = {
     "batch": "batch size (structural: one workload per size)",
     "clock_scale": "clock relative to the device's",
     "device": "device name or TOML path (structural)",
+    "gpus": "with timing: tensor parallelism over so many GPUs (structural)",
     "granularity": "tensor, channel or group (structural)",
     "group_size": "rows per scale with granularity group (structural)",
     "head_density": "fraction of the attention heads that stays, for all layers or per layer",
     "neuron_density": "fraction of the feed-forward neurons that stays, for all layers or per layer",
+    "timing": "kernel, graph or eager: times of calibrated kernels instead of the roofline's (structural)",
     "weight_bits": "2 to 8, or 16 and more for untouched; for all layers or per layer",
     "year": "year whose hardware the device is projected to by the trends of the memory wall (structural)",
 }
 """What the standard model reads from a design point."""
 
+EIGHTY = 1.2816
+"""Standard deviations on both sides that hold 80 % of a normal distribution."""
+
 LEAST_FACTOR, MOST_FACTOR = 1e-6, 1e6
 """Of clock and bandwidth: beyond any device, and far from where times overflow."""
 
-NAMED = ("device", "granularity")
+NAMED = ("device", "granularity", "timing")
 """Knobs whose values are names; the others take numbers."""
 
 
@@ -66,7 +71,7 @@ class StandardModel:
         structural: Knobs of which a batch must share one value, numbers though they are.
     """
 
-    structural: ClassVar[tuple[str, ...]] = ("activation_bits", "batch", "group_size", "year")
+    structural: ClassVar[tuple[str, ...]] = ("activation_bits", "batch", "gpus", "group_size", "year")
 
     workloads: Mapping[int, Workload]
     device: str = "h100-sxm"
@@ -98,7 +103,8 @@ class StandardModel:
         Returns:
             Columns latency_s, energy_j, flops, dram_bytes, peak_bytes, size_bytes (packed weights) and the further
             estimates. What does not fit the device's memory has infinite latency and energy. With the knob `year` also
-            latency_low_s and latency_high_s: with every trend one standard error of its fit faster, and slower.
+            latency_low_s and latency_high_s: with every trend one standard error of its fit faster, and slower; with
+            the knob `timing` the ends of the 80 % band of calibrated kernels.
         """
         work = self._workload(point)
         small = compress.cost(work, *self.techniques(point))
@@ -111,17 +117,26 @@ class StandardModel:
             "peak_bytes": cost.peak_bytes,
             "size_bytes": cost.weight_bytes,
         }
+        if "timing" in point:
+            columns |= _band(cost)
         if "year" in point:
             for name, errors in (("latency_low_s", 1.0), ("latency_high_s", -1.0)):
                 moved = self._device(point, errors)
                 columns[name] = hwmodels.evaluate(small, moved, enforce_capacity=True).latency_s
         return columns | {name: estimate(point) for name, estimate in self.estimates.items()}
 
-    def _device(self, point: Any, errors: float = 0.0) -> hwmodels.RooflineDevice:
+    def _device(self, point: Any, errors: float = 0.0) -> hwmodels.RooflineDevice | hwmodels.KernelDevice:
         """Give the device of a point, with its rates of growth moved by standard errors where it is projected."""
         name = _knob(point, "device", self.device)
-        year = _one(_knob(point, "year", None))
+        year, timing = _one(_knob(point, "year", None)), _knob(point, "timing", "")
+        if timing and year is not None:
+            raise SpaceError("knobs 'year' and 'timing': no kernels of another year were measured; leave one out")
+        if not timing and "gpus" in point:
+            raise SpaceError("knob 'gpus': collectives have times with calibrated kernels only; add timing = ['graph']")
+        device: hwmodels.RooflineDevice | hwmodels.KernelDevice
         device = device_of(name) if year is None else _projected(name, float(year), errors)
+        if timing:
+            device = hwmodels.calibrated(device_of(name), timing=timing, gpus=_whole(point, "gpus", 1))
         scales = {name: _factor(point, name) for name in ("clock_scale", "bandwidth_scale")}
         if any(np.any(np.asarray(scale) != 1.0) for scale in scales.values()):
             device = device.at(**scales)
@@ -153,6 +168,13 @@ class StandardModel:
                 "of batch size to workload"
             )
         return self.workloads[batch]
+
+
+def _band(cost: hwmodels.Cost) -> dict[str, Any]:
+    """Give the ends of the 80 % band of a latency."""
+    spread = np.sqrt(np.square(cost.sd_independent) + np.square(cost.sd_shared))
+    factor = np.exp(EIGHTY * spread / np.where(np.isfinite(cost.latency_s), cost.latency_s, np.inf))
+    return {"latency_low_s": cost.latency_s / factor, "latency_high_s": cost.latency_s * factor}
 
 
 def standard_model(workload: Workload | Mapping[int, Workload], device: str = "h100-sxm") -> StandardModel:

@@ -51,26 +51,24 @@ def accelerators() -> tuple[str, ...]:
 
 
 @overload
-def load(name: SpatialName, calibrated: bool = True) -> Accelerator: ...  # type: ignore[overload-overlap]  # a name says more than str
+def load(name: SpatialName) -> Accelerator: ...  # type: ignore[overload-overlap]  # a name says more than str
 
 
 @overload
-def load(name: str | os.PathLike[str], calibrated: bool = True) -> RooflineDevice: ...
+def load(name: str | os.PathLike[str]) -> RooflineDevice: ...
 
 
 @overload
-def load(name: str | os.PathLike[str], calibrated: bool = True, *, kind: type[D]) -> D: ...
+def load(name: str | os.PathLike[str], *, kind: type[D]) -> D: ...
 
 
-def load(name: str | os.PathLike[str], calibrated: bool = True, *, kind: type[Any] | None = None) -> Any:
-    """Load a device by name, by alias, or from a TOML file.
+def load(name: str | os.PathLike[str], *, kind: type[Any] | None = None) -> Any:
+    """Load a device by name, by alias, or from a TOML file: ceilings of its data sheet; see `hwmodels.calibrated`.
 
     A type checker takes any name but those of `accelerators()` for a GPU or CPU unless `kind` says what it is.
 
     Args:
         name: "h100-sxm", another spelling ("h100_sxm_80gb"), or the path of a TOML file.
-        calibrated: Attach the calibration of the device. None is shipped so far, so both answers are data-sheet
-            ceilings.
         kind: `RooflineDevice` or `Accelerator`: refuse the other one. Default: whatever it is.
 
     Raises:

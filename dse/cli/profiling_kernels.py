@@ -54,7 +54,7 @@ def profile_kernels(work: Workload | Program, devices: Sequence[RooflineDevice],
 
     Raises:
         SpaceError: Several devices and one table.
-        SpecError: A device that is no GPU, an unknown timing or style, GPUs that do not divide the heads.
+        SpecError: A device that is no GPU, an unknown timing or style.
     """
     from hwmodels import calibrated
 

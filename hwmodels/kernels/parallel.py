@@ -31,14 +31,15 @@ def split_kernels(kernels: Sequence[Kernel], gpus: int) -> tuple[Kernel, ...]:
     """Give the kernels that one of n GPUs runs, with the collectives that join them.
 
     Norms, residual additions and embeddings run on every GPU. Query heads are split, and key heads as long as there
-    are as many; fewer key heads than GPUs are copied.
+    are as many; fewer key heads than GPUs are copied. Where GPUs do not divide what they share, all wait for those
+    that have one more.
 
     Args:
         kernels: Of the whole workload, in order; `Kernel.block` says where each sits.
         gpus: How many; 1: none are split.
 
     Raises:
-        SpecError: Fewer than one, or query heads that n does not divide.
+        SpecError: Fewer than one.
     """
     if gpus < 1 or gpus != int(gpus):
         raise SpecError(f"{gpus} GPUs: give a whole number of them, 1 or more")
@@ -70,11 +71,7 @@ def _split(kernel: Kernel, gpus: int) -> list[Kernel]:
 
 
 def _heads(kernel: Kernel, gpus: int) -> Kernel:
-    heads, kv_heads = kernel.sizes["heads"], kernel.sizes["kv_heads"]
-    if np.any(np.asarray(heads) % gpus):
-        raise SpecError(f"{kernel.name}: {heads:g} query heads cannot be split over {gpus} GPUs; take a divisor")
-    sizes = {**kernel.sizes, "heads": heads / gpus, "kv_heads": np.maximum(1.0, np.ceil(np.asarray(kv_heads) / gpus))}
-    return replace(_shrunk(kernel, gpus, set(), reads=True, writes=True), sizes=sizes)
+    return _shrunk(kernel, gpus, {"heads", "kv_heads"}, reads=True, writes=True)
 
 
 def _shrunk(kernel: Kernel, gpus: int, names: set[str], reads: bool, writes: bool) -> Kernel:

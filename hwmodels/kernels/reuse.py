@@ -18,6 +18,8 @@ REACH = 0.5
 Assumption: an A100 or H100 keeps a copy of shared data in both halves of its L2 (NVIDIA A100 white paper, 2020).
 """
 
+LINE = 128  # bytes of a line of an L2; NVIDIA A100 white paper, 2020
+
 SHARPNESS = 4  # of the edge: half of a tensor is hot where as much was touched since as the cache holds
 
 
@@ -37,8 +39,8 @@ def hot_bytes(kernels: Sequence[Kernel], capacity_bytes: float, repeated: bool =
         >>> make = Kernel(name="a", operators=("a",), block="", family="elementwise", op="add", sizes={},
         ...               a_format="fp16", w_format="", reads={"x": 1e3}, writes={"y": 1e3})
         >>> use = replace(make, name="b", reads={"y": 1e3}, writes={"z": 1e3})
-        >>> [round(value) for value in hot_bytes([make, use], 1e6)]
-        [1000, 1000]
+        >>> hot_bytes([make, use], 1e6)
+        [1024, 1024]
     """
     touched: list[Num] = []
     total: Num = 0.0
@@ -62,7 +64,12 @@ def hot_bytes(kernels: Sequence[Kernel], capacity_bytes: float, repeated: bool =
             elif number + 1 < len(places) and name in kernels[places[number + 1]].reads:
                 distance = _distance(place, places[number + 1], touched, None)
                 hot[place] = hot[place] + kernel.writes[name] * _share(distance, reach)
-    return hot
+    return [_lines(value) for value in hot]
+
+
+def _lines(value: Num) -> Num:
+    """Round to whole cache lines, so that a batch and its rows, a rounding error apart, are equal."""
+    return np.round(value / LINE) * LINE if np.ndim(value) else round(float(value) / LINE) * LINE
 
 
 def _distance(before: int | None, place: int, touched: Sequence[Num], around: Num | None) -> Num:

@@ -114,8 +114,7 @@ def predict_workload(
         among: Gives the calibrations of a family.
 
     Raises:
-        SpecError: A device that is no GPU or does not say how many multiprocessors it has; unknown style; GPUs that do
-            not divide the heads.
+        SpecError: A device that is no GPU or does not say how many multiprocessors it has; unknown style; no GPUs.
     """
     if timing not in ("kernel", "graph", "eager"):
         raise SpecError(f"unknown timing {timing!r}; one of: kernel, graph, eager")
@@ -302,9 +301,9 @@ def _deviations(rows: Sequence[KernelTime]) -> tuple[Num, Num]:
             alike[served, sizes] = alike[served, sizes] + here
     together: defaultdict[object, Num] = defaultdict(float)
     variance: Num = 0.0
-    for (served, _), spread in alike.items():
+    for (owner, _), spread in alike.items():
         variance = variance + (1 - SHARED) * spread**2
-        together[served] = together[served] + SHARED**0.5 * spread
+        together[owner] = together[owner] + SHARED**0.5 * spread
     shared: Num = 0.0
     for spread in together.values():
         shared = shared + spread**2

@@ -12,6 +12,7 @@ import pytest
 
 import hwmodels
 from hwmodels.kernels.clusters import STYLES
+from hwmodels.kernels.device import Timing
 from hwmodels.kernels.lowering import Kernel, lower_kernels
 from hwmodels.kernels.machine import machine
 from hwmodels.kernels.parallel import split_kernels
@@ -23,6 +24,7 @@ from workloads.errors import SpecError
 from workloads.workload import Program, Workload
 from workloads.zoo import architecture
 
+KINDS: tuple[Timing, ...] = ("kernel", "graph", "eager")
 SMALL = {
     "model_type": "llama", "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 2,
     "num_attention_heads": 8, "num_key_value_heads": 2, "vocab_size": 1000, "max_position_embeddings": 4096,
@@ -138,17 +140,17 @@ def chain(sizes: dict[str, float], weights: tuple[str, ...] = ()) -> list[Kernel
 def test_what_was_written_just_before_stays_in_a_cache_that_holds_it() -> None:
     kernels = chain({"a": 1e6, "b": 1e6, "c": 1e6})
     large, small = (hot_bytes(kernels, size / REACH) for size in (1e9, 1e4))
-    assert large == pytest.approx([1e6, 1e6])  # b is neither written out nor read back; a and c are
-    assert small == pytest.approx([0, 0], abs=1)
+    assert large == pytest.approx([1e6, 1e6], abs=64)  # b is neither written out nor read back; a and c are
+    assert small == [0, 0]
     at_edge = hot_bytes(kernels, 3e6 / REACH)  # 3 MB are touched from b's writer to its reader
     assert 0.1e6 < at_edge[1] < 0.9e6
 
 
 def test_weights_are_hot_only_where_a_run_follows_a_run() -> None:
     kernels = chain({"a": 1e3, "b": 1e3, "c": 1e3}, ("w",))
-    assert hot_bytes(kernels[:1], 1e9)[0] == pytest.approx(0)
-    assert hot_bytes(kernels[:1], 1e9, repeated=True)[0] == pytest.approx(1e6)
-    assert hot_bytes(kernels, 1e9)[1] == pytest.approx(1e6 + 1e3)  # the second kernel reads the same weight
+    assert hot_bytes(kernels[:1], 1e9)[0] == 0
+    assert hot_bytes(kernels[:1], 1e9, repeated=True)[0] == pytest.approx(1e6, abs=64)
+    assert hot_bytes(kernels, 1e9)[1] == pytest.approx(1e6 + 1e3, abs=64)  # the second kernel reads the same weight
 
 
 def test_reuse_saves_time_and_dram_traffic_on_a_large_cache_alone() -> None:
@@ -165,7 +167,7 @@ def test_gpus_share_the_flops_of_layers_and_join_their_sums(gpus: int) -> None:
     many = split_kernels(one, gpus)
 
     def flops(kernels: tuple[Kernel, ...]) -> float:
-        return float(sum(np.prod([k.sizes[name] for name in "mnk"]) for k in kernels if k.family == "gemm"))
+        return float(sum(k.sizes["m"] * k.sizes["n"] * k.sizes["k"] for k in kernels if k.family == "gemm"))
 
     assert flops(many) == pytest.approx(flops(one) / gpus, rel=0.01)
     reduced = of(many, "all_reduce")
@@ -176,9 +178,15 @@ def test_gpus_share_the_flops_of_layers_and_join_their_sums(gpus: int) -> None:
     assert (heads["heads"], heads["kv_heads"]) == (8 / gpus, max(1, 2 / gpus))
 
 
-def test_heads_that_gpus_do_not_divide_are_refused() -> None:
-    with pytest.raises(SpecError, match="8 query heads cannot be split over 3 GPUs"):
-        split_kernels(lower_kernels(llama(), "library"), 3)
+def test_gpus_that_do_not_divide_the_heads_wait_for_those_with_one_more() -> None:
+    heads = of(split_kernels(lower_kernels(llama(), "library"), 3), "attention_prefill")[0].sizes
+    assert (heads["heads"], heads["kv_heads"]) == (3, 1)
+
+
+@pytest.mark.parametrize("gpus", [0, -2])
+def test_no_gpus_are_refused(gpus: int) -> None:
+    with pytest.raises(SpecError, match="1 or more"):
+        split_kernels(lower_kernels(llama(), "library"), gpus)
 
 
 def test_a_sum_is_that_of_its_kernels_and_its_band_is_narrower_than_theirs() -> None:
@@ -191,7 +199,7 @@ def test_a_sum_is_that_of_its_kernels_and_its_band_is_narrower_than_theirs() -> 
 
 
 def test_kernels_alone_are_no_slower_than_launched_ones_and_a_host_may_be_slower_than_both() -> None:
-    times = {kind: predict_workload(llama("decode"), "h100-sxm", timing=kind) for kind in ("kernel", "graph", "eager")}  # type: ignore[arg-type]
+    times = {kind: predict_workload(llama("decode"), "h100-sxm", timing=kind) for kind in KINDS}
     assert times["eager"].time_us > times["graph"].time_us
     count = len(times["eager"].kernels)
     assert times["eager"].time_us >= count * DISPATCH_US
