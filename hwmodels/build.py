@@ -48,6 +48,7 @@ def build_device(spec: DeviceSpec, origin: str) -> RooflineDevice:
         process=spec.process,
         architecture=spec.architecture,
         cores=spec.cores,
+        dies=_dies(spec, origin),
         threads=spec.threads,
         matrix_flops_per_cycle=_matrix_peaks(spec, native, origin) / spec.matrix.clock,
         native=native,
@@ -148,6 +149,12 @@ def energy_per_flop(name: str, node_nm: float) -> float:
     from hwmodels.energy.arithmetic import mac_energy  # that room prices devices, and so imports this module
 
     return float(mac_energy(name, node_nm=node_nm).value) / 2
+
+
+def _dies(spec: DeviceSpec, origin: str) -> int:
+    if spec.dies < 1 or spec.cores % spec.dies:
+        raise SpecError(f"{origin}: field dies: found {spec.dies}; it is at least 1 and divides cores = {spec.cores}")
+    return spec.dies
 
 
 def _share(spec: DeviceSpec, origin: str) -> float:

@@ -74,6 +74,7 @@ class RooflineDevice:
         unpacking: Speed of products that unpack a stored weight of up to so many bits, relative to one of full width.
         architecture: Whose kernels it runs: "hopper"; devices of one architecture lend each other calibrations.
         cores: Cores of a CPU, multiprocessors of a GPU; 0: not stated.
+        dies: Devices that software sees in it, each with its part of everything: a kernel runs on one of them.
         threads: Threads that the ceilings were measured with; 0: not stated.
         year: When it came out, or the year it is projected to; 0: not stated.
         interconnect_bytes_per_s: Bandwidth to other devices, both directions together [B/s]; 0: not stated.
@@ -104,6 +105,7 @@ class RooflineDevice:
     efficiency: Mapping[str, float] = field(default_factory=dict)
     unpacking: Mapping[int, float] = field(default_factory=dict)
     cores: int = 0
+    dies: int = 1
     threads: int = 0
     year: float = 0.0
     interconnect_bytes_per_s: float = 0.0

@@ -197,6 +197,7 @@ class DeviceSpec:
     architecture: str = ""
     aliases: list[str] = field(default_factory=list)
     cores: int = 0
+    dies: int = 1
     threads: int = 0
     matrix: Matrix
     vector: Vector

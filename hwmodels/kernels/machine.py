@@ -26,7 +26,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A GPU as its data sheet has it.
+    """A GPU as its data sheet has it; of one with several dies that software sees, one of them.
 
     Attributes:
         name: As in the measured tables: "a100_sxm_80gb".
@@ -139,10 +139,10 @@ def _of_device(device: RooflineDevice | Accelerator, origin: str = "") -> Machin
     return Machine(
         name=gpu_names().get(device.name, device.name),
         architecture=device.architecture or UNKNOWN,
-        sms=device.cores,
+        sms=device.cores // device.dies,
         clock_hz=device.matrix_hz * _one(device, "clock_scale"),
-        l2_bytes=caches[-1],
-        dram_bytes_per_s=device.dram.bytes_per_s * _one(device, "bandwidth_scale"),
+        l2_bytes=caches[-1] / device.dies,
+        dram_bytes_per_s=device.dram.bytes_per_s * _one(device, "bandwidth_scale") / device.dies,
         peaks=peaks,
         sparsity=_sparsity(device, peaks),
         launch_us=_digits(device.launch_s * 1e6),
@@ -170,7 +170,7 @@ def _codes(device: RooflineDevice) -> dict[str, int]:
 
 
 def _peaks(device: RooflineDevice) -> dict[str, float]:
-    scale = _one(device, "clock_scale")
+    scale = _one(device, "clock_scale") / device.dies
     return {name: _digits(device.peak[code] * scale) for name, code in _codes(device).items()}
 
 

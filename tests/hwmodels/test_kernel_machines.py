@@ -94,6 +94,14 @@ def test_a_device_at_hand_is_taken_with_its_own_clock_and_bandwidth() -> None:
         machine(device.at(clock_scale=np.array([0.5, 1.0])))
 
 
+def test_a_kernel_runs_on_one_of_two_dies() -> None:
+    board, die, single = hwmodels.load("mi250"), machine("mi250"), machine("mi210")  # the same die
+    assert (board.dies, board.cores, die.sms) == (2, 208, 104)
+    assert die.peaks == pytest.approx({name: single.peaks[name] for name in die.peaks}, rel=2e-3)  # rounded
+    assert (die.l2_bytes, die.clock_hz) == (single.l2_bytes, single.clock_hz)
+    assert die.dram_bytes_per_s == pytest.approx(single.dram_bytes_per_s, rel=1e-3)
+
+
 def test_sparse_products_are_known_by_pattern_and_format() -> None:
     a100 = machine("a100_sxm_80gb")
     assert a100.sparsity == {"2:4": dict.fromkeys(("tf32", "fp16", "bf16", "int8", "int4"), 2.0)}

@@ -135,6 +135,7 @@ def test_an_empty_source_is_no_source(empty: str, tmp_path: Path) -> None:
         ('node = "16 nm"', 'node = "2 nm"', "field arithmetic_energy.node: node 2 nm: technology nodes reach from 180"),
         ('node = "16 nm"', "", "field arithmetic_energy.per_flop.fp64: missing"),
         ("static_memory_share = 0.68", "static_memory_share = 68", "field power.static_memory_share: found 68"),
+        ("cores = 40", "cores = 41\ndies = 2", "field dies: found 2; it is at least 1 and divides cores = 41"),
         ('kind = "gpu"', 'kind = "tpu"', "field kind: Input should be 'gpu' or 'cpu'"),
         (
             'DRAM = "7.0 pJ/bit"',
