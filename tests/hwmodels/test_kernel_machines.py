@@ -129,3 +129,20 @@ def test_what_no_kernels_are_predicted_on_is_refused_by_name(tmp_path: Path) -> 
         machine(replace(device, memory=device.memory[-1:]))
     with pytest.raises(SpecError, match="no device file"):
         machine(tmp_path / "none.toml")
+
+
+def test_a_users_gpu_takes_the_calibration_of_its_architecture(tmp_path: Path) -> None:
+    import pandas as pd
+
+    from hwmodels.kernels.predict import predict_table
+
+    path = tmp_path / "h900.toml"
+    path.write_text(spec_text("h200-sxm").replace('name = "h200-sxm"', 'name = "h900"'))
+    row = {"device": str(path), "op": "gemm", "batch": 1, "m": 4096, "n": 4096, "k": 4096, "a_dtype": "bf16",
+           "w_dtype": "bf16", "timing": "cuda_graph_or_event_loop", "framework": "vllm 0.24.0"}  # fmt: skip
+    names = [str(path), "l4", "a40", "a100_pcie_40gb", "b200_sxm", "mi250"]
+    found = predict_table(pd.concat([pd.DataFrame([row]).assign(device=name) for name in names], ignore_index=True))
+    assert found.predicted_us.notna().all(), found.remark.to_list()
+    for place, (architecture, remark) in enumerate(zip(("hopper", "ada"), found.remark[:2], strict=True)):
+        named = remark.split("calibrated on ")[1].split(";")[0].split(",")[0].split(" ")[0]
+        assert machine(named).architecture == architecture, (place, remark)
