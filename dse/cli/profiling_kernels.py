@@ -66,7 +66,8 @@ def profile_kernels(work: Workload | Program, devices: Sequence[RooflineDevice],
         gpu = calibrated(device, timing=timing, style=options.style, framework=options.framework, gpus=options.gpus)
         records.append(kernel_record(work, gpu))
     if options.table is not None:
-        write_rows(records[0]["kernels"], options.table)
+        names = dict.fromkeys(name for row in records[0]["kernels"] for name in row)
+        write_rows([{name: row.get(name, "") for name in names} for row in records[0]["kernels"]], options.table)
     if options.as_json:
         print(json.dumps(records[0] if len(records) == 1 else {"profiles": records}, indent=1, allow_nan=False))
         return
