@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hwmodels.fusion import plan_steps
+from hwmodels.fusion import PRODUCTS, plan_steps
 from workloads.operator import FREE_KINDS, Operator, Tensor
 from workloads.structure import Attention, find_attention
 from workloads.workload import Workload
@@ -228,12 +228,13 @@ class _Graph:
 
     def _between(self, scores: Operator, context: Operator) -> set[str]:
         """Name the operators that come from the scores and lead to the context."""
-        below = {scores.name}
-        for op in self.workload.operators:
-            if any(self._writer(tensor) in below for tensor in op.inputs) and op.name != context.name:
-                below.add(op.name)
-            if op.name == context.name:
-                break
+        below, waiting = {scores.name}, [scores]
+        while waiting:
+            for tensor in waiting.pop().outputs:
+                for reader in self._consumers.get(tensor.name, ()):
+                    if reader.name not in below and reader.kind not in PRODUCTS:
+                        below.add(reader.name)
+                        waiting.append(reader)
         leading, waiting = set[str](), [context]
         while waiting:
             for tensor in waiting.pop().inputs:
