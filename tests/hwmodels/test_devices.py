@@ -173,7 +173,7 @@ def test_full_load_stays_below_tdp_with_a_fifth_to_spare(name: str) -> None:
 
 
 BOUND_DEVICES = {"V100 SXM2": "v100-sxm-32gb", "A100 SXM4": "a100-sxm-80gb", "A100 SXM4 80GB": "a100-sxm-80gb",
-                 "H100 SXM5": "h100-sxm", "H200 SXM": "h200-sxm", "RTX 4090": "rtx-4090", "T4": "t4",
+                 "A100 SXM4 40GB": "a100-sxm-40gb", "H100 SXM5": "h100-sxm", "H200 SXM": "h200-sxm", "RTX 4090": "rtx-4090", "T4": "t4",
                  "L4": "l4"}  # fmt: skip
 
 
