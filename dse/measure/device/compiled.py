@@ -75,29 +75,33 @@ class Compiled:
     ptx: str
 
 
-def specimens() -> list[tuple[Kernel, Signature]]:
-    """Give a signature for each kernel and pair of formats: few rows (with splits) and many, where that matters."""
+def specimens(brief: bool = False) -> list[tuple[Kernel, Signature]]:
+    """Give a signature for each kernel and pair of formats: few rows (with splits) and many, where that matters.
+
+    Args:
+        brief: One signature for each kernel.
+    """
     found = []
     for kernel in WRITTEN:
         for op in kernel.op.split():
             for a_dtype, second in kernel.formats:
                 found += [(kernel, signature) for signature in _sizes(op, a_dtype, second)]
-    return found
+    return list({kernel.name: (kernel, signature) for kernel, signature in found}.values()) if brief else found
 
 
 def _sizes(op: str, a_dtype: str, second: str) -> list[Signature]:
     if op in ("gemm", "bgemm"):
         return [
-            Signature(op=op, batch=1 + (op == "bgemm"), m=m, n=4096, k=4096, a_dtype=a_dtype, w_dtype=second)
-            for m in (1, 512)
+            Signature(op=op, batch=1 + (op == "bgemm"), m=m, n=1024, k=2048, a_dtype=a_dtype, w_dtype=second)
+            for m in (512, 1)
         ]
     if op == "attention_prefill":
-        geometry = {"batch": 2, "heads": 8, "kv_heads": 2, "head_dim": 128, "q_len": 512, "kv_len": 512}
+        geometry: dict[str, Any] = {"batch": 2, "heads": 8, "kv_heads": 2, "head_dim": 128, "q_len": 512, "kv_len": 512}
         return [Signature(op=op, **geometry, causal=c, a_dtype=a_dtype, kv_dtype=second) for c in (0, 1)]
     if op == "attention_decode":
         geometry = {"batch": 2, "heads": 32, "kv_heads": 8, "head_dim": 128, "q_len": 1, "kv_len": 2048}
         return [Signature(op=op, **geometry, page_size=p, a_dtype=a_dtype, kv_dtype=second) for p in (0, 16)]
-    return [Signature(op=op, rows=512, cols=4096, a_dtype=a_dtype)]
+    return [Signature(op=op, rows=64, cols=4096, a_dtype=a_dtype)]
 
 
 def launches_of(kernel: Kernel, signature: Signature, device: Device) -> list[Started]:
@@ -175,20 +179,26 @@ def _assembled(ptx: str, capability: int) -> tuple[int, int]:
     raise KernelError(f"ptxas for {arch}: {said.strip()[:300]}")
 
 
-def compile_all(capabilities: tuple[int, ...], out: Path) -> list[dict[str, Any]]:
-    """Compile every kernel for every capability; write a JSON list of what each takes, or of its error."""
+def compile_all(capabilities: tuple[int, ...], out: Path, brief: bool = False) -> list[dict[str, Any]]:
+    """Compile every kernel for every capability; write a JSON list of what each takes, or of its error.
+
+    Args:
+        capabilities: Compute capabilities times ten.
+        out: The list's file.
+        brief: Each function once for each capability, in the first of its formats and sizes.
+    """
     rows: list[dict[str, Any]] = []
     for capability in capabilities:
-        device = Device(
-            sms=132, capability=capability, shared_bytes=SHARED_BYTES.get(capability, 99) * 1024
-        )
+        device = Device(sms=132, capability=capability, shared_bytes=SHARED_BYTES.get(capability, 99) * 1024)
         seen: set[str] = set()
-        for kernel, signature in specimens():
+        for kernel, signature in specimens(brief):
             if kernel.refuses(signature, device):
                 continue
             formats = f"{signature.op} {signature.a_dtype} {signature.second}".strip()
             for started in launches_of(kernel, signature, device):
-                key = repr((started.kernel.__name__, started.types, started.constants, started.even, started.options))
+                key = started.kernel.__name__
+                if not brief:
+                    key = repr((key, started.types, started.constants, started.even, started.options))
                 if key in seen:
                     continue
                 seen.add(key)
@@ -197,6 +207,7 @@ def compile_all(capabilities: tuple[int, ...], out: Path) -> list[dict[str, Any]
                     done = compile_for(started, capability, formats)
                     row |= {name: getattr(done, name) for name in ("registers", "shared_bytes", "spill_bytes")}
                     row["fits"] = done.shared_bytes <= device.shared_bytes
+                    row["float_instructions"] = len(re.findall(r"\.(?:b?f16|f32|f64)(?:x2)?\b", done.ptx))
                 except KernelError as error:
                     row["error"] = str(error)
                 rows.append(row)

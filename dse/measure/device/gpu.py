@@ -75,8 +75,8 @@ def bus_of() -> str:
     import torch
 
     found = torch.cuda.get_device_properties(0)
-    parts = [getattr(found, f"pci_{name}_id", None) for name in ("domain", "bus", "device")]
-    return "" if None in parts else "{:08x}:{:02x}:{:02x}.0".format(*parts)
+    parts = [getattr(found, f"pci_{name}_id", -1) for name in ("domain", "bus", "device")]
+    return "" if min(parts) < 0 else "{:08x}:{:02x}:{:02x}.0".format(*parts)
 
 
 def facts_of(torch_device: str, nvml: Nvml | None) -> dict[str, Any]:
@@ -100,7 +100,8 @@ def facts_of(torch_device: str, nvml: Nvml | None) -> dict[str, Any]:
         "capability": properties.major + properties.minor / 10,
         "memory_gb": round(properties.total_memory / 1e9, 1),
         "l2_mb": round(l2_bytes(torch_device) / 1e6, 1),
-        "cudnn": torch.backends.cudnn.version() or "",
+        "cudnn": torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+        or "",
     }
     if nvml is not None:
         facts |= {

@@ -5,8 +5,8 @@ A real number is an integer times a scale. Everything that depends on scales alo
 
 Choices where the paper leaves one open, or where integers force one:
 
-- Softmax divides by one integer per row: `q * floor(2^62 / sum) >> (62 - bits)`. The published code has 2^32 in place of
-  2^62 after rounding the exponentials to 16 bits; with 64-bit integers that rounding is not needed.
+- Softmax divides by one integer per row: `q * floor(2^62 / sum) >> (62 - bits)`. The published code has 2^32 in place
+  of 2^62 after rounding the exponentials to 16 bits; with 64-bit integers that rounding is not needed.
 - A probability of one is 2^bits, which `bits` unsigned bits do not hold; it saturates at 2^bits - 1.
 - LayerNorm's mean is rounded to the nearest integer, halves up, as in the code but for its halves to even.
 - Sums of squares are 64-bit here, so they need no shift before.
@@ -25,7 +25,16 @@ from numpy.typing import NDArray
 
 from .signatures import KernelError
 
-__all__ = ["ExpConstants", "GeluConstants", "exp_constants", "gelu_constants", "i_gelu", "i_layernorm", "i_softmax", "i_sqrt"]
+__all__ = [
+    "ExpConstants",
+    "GeluConstants",
+    "exp_constants",
+    "gelu_constants",
+    "i_gelu",
+    "i_layernorm",
+    "i_softmax",
+    "i_sqrt",
+]
 
 Ints = NDArray[np.int64]
 
@@ -91,7 +100,9 @@ def gelu_constants(scale: float) -> GeluConstants:
         math.floor(b / inner), math.floor(c / erf_scale), math.floor(1 / erf_scale), erf_scale * scale / 2
     )
     if found.b**2 + 2 * abs(found.c) >= 2**31:
-        raise KernelError(f"i-GELU with a scale of {scale}: use one above 1e-4, so that 31 bits hold its error function")
+        raise KernelError(
+            f"i-GELU with a scale of {scale}: use one above 1e-4, so that 31 bits hold its error function"
+        )
     return found
 
 
@@ -100,20 +111,22 @@ def i_exp(q: Ints, constants: ExpConstants) -> Ints:
     q = np.maximum(q, -SHIFTS * constants.ln2)
     z = -q // constants.ln2
     p = q + z * constants.ln2
-    return ((p + constants.b) ** 2 + constants.c) >> z
+    found: Ints = ((p + constants.b) ** 2 + constants.c) >> z
+    return found
 
 
 def i_softmax(q: Ints, scale: float, bits: int = 8) -> Ints:
     """Take the softmax of each row, shape (rows, cols), of scale `scale`; the result has a scale of 2^-bits."""
     values = i_exp(q - q.max(axis=-1, keepdims=True), exp_constants(scale))
     factor = 2**RECIPROCAL_BITS // values.sum(axis=-1, keepdims=True)
-    return np.minimum(values * factor >> (RECIPROCAL_BITS - bits), 2**bits - 1)
+    found: Ints = np.minimum(values * factor >> (RECIPROCAL_BITS - bits), 2**bits - 1)
+    return found
 
 
 def i_gelu(q: Ints, scale: float) -> Ints:
     """Take GELU of integers of scale `scale`; the result's scale is that of `gelu_constants`."""
     k = gelu_constants(scale)
-    erf = np.sign(q) * ((np.minimum(np.abs(q), -k.b) + k.b) ** 2 + k.c)
+    erf: Ints = np.sign(q) * ((np.minimum(np.abs(q), -k.b) + k.b) ** 2 + k.c)
     return q * (erf + k.one)
 
 
@@ -125,9 +138,9 @@ def i_sqrt(n: Ints) -> Ints:
         array([      0,       1,       3,       4, 1048575])
     """
     bits = np.array([int(value).bit_length() for value in np.ravel(n)]).reshape(np.shape(n))
-    x = np.int64(1) << -(-bits // 2)
+    x: Ints = np.int64(1) << -(-bits // 2)
     while True:
-        y = (x + n // x) >> 1
+        y = (x + n // np.maximum(x, 1)) >> 1  # of 0 the root is 0, and then there is nothing to divide by
         if not (y < x).any():
             return x
         x = np.minimum(x, y)
@@ -143,4 +156,5 @@ def i_layernorm(q: Ints, weight: Ints, bias: Ints) -> Ints:
     mean = (2 * q.sum(axis=-1, keepdims=True) + cols) // (2 * cols)
     centered = q - mean
     std = np.maximum(i_sqrt((centered**2).sum(axis=-1, keepdims=True)), 1)
-    return (centered * (2 ** (NORM_BITS + 1) // std) >> 1) * weight + bias
+    found: Ints = (centered * (2 ** (NORM_BITS + 1) // std) >> 1) * weight + bias
+    return found

@@ -87,9 +87,9 @@ class Maker:
         """Draw integers from low to high - 1."""
         import torch
 
-        return torch.randint(
-            low, high, shape, generator=self.generator, device=self.device, dtype=torch.int32
-        ).to(torch_type(dtype))
+        return torch.randint(low, high, shape, generator=self.generator, device=self.device, dtype=torch.int32).to(
+            torch_type(dtype)
+        )
 
     def permutation(self, count: int) -> Tensor:
         """Draw an order of `count` things, int32."""

@@ -132,7 +132,7 @@ def watch(nvml: Nvml, run: Callable[[], None], calls: int, seconds: float) -> Wi
         calls: As above.
         seconds: At least [s].
     """
-    samples: list[tuple[float | None, float | None, float | None, int | None]] = []
+    samples: list[tuple[float | None, ...]] = []
     done = threading.Event()
 
     def sample() -> None:
@@ -149,10 +149,10 @@ def watch(nvml: Nvml, run: Callable[[], None], calls: int, seconds: float) -> Wi
     after, taken = nvml.energy_j(), time.perf_counter() - begin
     done.set()
     thread.join()
-    powers, clocks, memories, reasons = ([row[i] for row in samples if row[i] is not None] for i in range(4))
+    powers, clocks, memories, reasons = ([value for row in samples if (value := row[i]) is not None] for i in range(4))
     total, method = (after - before, "counter") if before is not None and after is not None else (None, "")
     if (total is None or total <= 0) and powers:
-        total, method = sum(map(float, powers)) / len(powers) * taken, "sampled"
+        total, method = sum(powers) / len(powers) * taken, "sampled"
     throttle = 0
     for reason in reasons:
         throttle |= int(reason)
@@ -169,5 +169,5 @@ def watch(nvml: Nvml, run: Callable[[], None], calls: int, seconds: float) -> Wi
     )
 
 
-def _median(values: list[Any]) -> float | None:
+def _median(values: list[float]) -> float | None:
     return float(sorted(values)[len(values) // 2]) if values else None

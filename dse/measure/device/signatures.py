@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FAMILIES", "KernelError", "Signature", "family_of", "read_signatures", "signature_of"]
+__all__ = ["FAMILIES", "KernelError", "Signature", "family_of", "merged", "read_signatures", "signature_of"]
 
 
 class KernelError(Exception):

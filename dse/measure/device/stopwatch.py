@@ -113,6 +113,12 @@ class _Replay:
         self.graph.replay()
 
 
+def _event() -> Any:
+    import torch
+
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
 def time_loop(kind: str, run: Callable[[], Any], calls: int, method: str, seconds: float = 0.1) -> Sampled:
     """Time runs of `calls` calls on a GPU that is kept busy.
 
@@ -126,9 +132,9 @@ def time_loop(kind: str, run: Callable[[], Any], calls: int, method: str, second
     samples: list[float] = []
     end = time.perf_counter() + seconds
     while len(samples) < SAMPLES[0] or (len(samples) < SAMPLES[1] and time.perf_counter() < end):
-        start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start, stop = _event(), _event()
         if method != "graph":
-            torch.cuda._sleep(calls * 40_000)  # some 20 us a call at 2 GHz
+            torch.cuda._sleep(calls * 40_000)  # type: ignore[no-untyped-call]  # some 20 us a call at 2 GHz
         start.record()
         run()
         stop.record()
@@ -146,7 +152,7 @@ def time_eager(call: Call, samples: int = 31) -> Sampled:
     torch.cuda.synchronize()
     times = []
     for _ in range(samples):
-        start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start, stop = _event(), _event()
         start.record()
         call()
         stop.record()

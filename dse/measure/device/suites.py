@@ -59,7 +59,9 @@ def model_signatures(
     qkv = (x.heads + 2 * x.kv_heads) * x.head_dim
 
     def gemm(part: str, n: int, k: int) -> Signature:
-        return Signature(op="gemm", m=rows, n=n, k=k, a_dtype=a, w_dtype=w or a, name=f"{where}: {part}", count=x.layers)
+        return Signature(
+            op="gemm", m=rows, n=n, k=k, a_dtype=a, w_dtype=w or a, name=f"{where}: {part}", count=x.layers
+        )
 
     def rowwise(op: str, cols: int, count: float, dim: int = 0) -> Signature:
         named = {"name": f"{where}: {op}", "count": count * x.layers}
@@ -182,8 +184,10 @@ def _small(s: Signature) -> Signature:
     least = {"m": 48, "n": 128, "k": 256, "batch": 2, "rows": 8, "cols": 256, "q_len": 48, "kv_len": 192}
     few = {"heads": 4, "kv_heads": 2, "head_dim": 64}
     cut = {field: min(getattr(s, field), bound) for field, bound in least.items() if getattr(s, field)}
+    if s.q_len == s.kv_len and s.q_len:
+        cut["kv_len"] = cut["q_len"]
     small = {**cut, **({} if s.op == "rope" or not s.heads else few), "name": "smoke", "count": 1.0}
-    return replace(s, **{**small, "head_dim": 64 if s.op == "rope" or s.heads else 0})  # type: ignore[arg-type]
+    return replace(s, **{**small, "head_dim": 64 if s.op == "rope" or s.heads else 0})
 
 
 def interleaved(signatures: list[Signature]) -> list[Signature]:

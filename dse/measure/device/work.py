@@ -51,7 +51,7 @@ def least_bytes(s: Signature) -> float:
         weights = s.k * s.n * stored_bits(s.w_dtype) / 8 + _tables(s)
         return s.batch * (s.m * s.k * a + weights + s.m * s.n * max(a, 2.0))
     cache = stored_bits(s.kv_dtype) / 8 * s.head_dim + (4 if s.kv_dtype == "int8" else 0)
-    return 2 * s.batch * (s.heads * s.q_len * s.head_dim * a + s.kv_heads * s.kv_len * cache)
+    return 2.0 * s.batch * (s.heads * s.q_len * s.head_dim * a + s.kv_heads * s.kv_len * cache)
 
 
 def _tables(s: Signature) -> float:
@@ -59,5 +59,5 @@ def _tables(s: Signature) -> float:
         return 0.0
     if s.w_dtype.startswith("lut"):
         sparse = 6 * 0.0045 * s.k * s.n if s.w_dtype.endswith("+csr") else 0.0  # 16-bit value and 32-bit place each
-        return 2.0 * s.n * 2 ** int(s.w_dtype[3]) + sparse
+        return 2.0 * s.n * (1 << int(s.w_dtype[3])) + sparse
     return 2.0 * s.k / s.group * s.n if s.w_dtype in ("int3", "int4", "int8") else 0.0

@@ -43,9 +43,7 @@ def decode_kernel(
     dims = tl.arange(0, DP)
     dim_ok = dims < D
     head = batch * heads + kv_head * GROUP + queries
-    q = tl.load(
-        q_ptr + head[:, None] * D + dims[None, :], mask=query_ok[:, None] & dim_ok[None, :], other=0.0
-    )
+    q = tl.load(q_ptr + head[:, None] * D + dims[None, :], mask=query_ok[:, None] & dim_ok[None, :], other=0.0)
     high = tl.full((GP,), -float("inf"), dtype=tl.float32)
     total = tl.zeros((GP,), dtype=tl.float32)
     context = tl.zeros((GP, DP), dtype=tl.float32)

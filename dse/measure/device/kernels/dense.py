@@ -44,7 +44,7 @@ def product_kernel(
         ok = at < K
         a = tl.load(a_row + at[None, :], mask=row_ok[:, None] & ok[None, :], other=0.0)
         b = tl.load(b_col + at[:, None].to(tl.int64) * N, mask=ok[:, None] & col_ok[None, :], other=0.0)
-        if INTEGER:
+        if INTEGER:  # noqa: SIM108
             total = tl.dot(a, b, total, out_dtype=tl.int32)
         else:
             total = tl.dot(a, b, total, input_precision=PRECISION)
@@ -92,7 +92,7 @@ def make_dense(signature: Signature, maker: Maker) -> Operands:
     return made
 
 
-def judge_dense(operands: Operands) -> Judgement:
+def judge_dense(operands: Operands, splits_rounded: bool = False) -> Judgement:
     """Give the product in float64 of the operands as stored, and its bound."""
     a, b = operands["a"].double(), operands["b"].double()
     if "a_scale" in operands:
@@ -100,7 +100,8 @@ def judge_dense(operands: Operands) -> Judgement:
         b = b * operands["b_scale"].double()
     expected = a @ b
     inner, out = operands["inner"], operands["out"]
-    return Judgement(expected, product_bound(a, b, expected, inner, out), product_statement(inner, out))
+    bound = product_bound(a, b, expected, inner, out, splits_rounded)
+    return Judgement(expected, bound, product_statement(inner, out, splits_rounded))
 
 
 def run_dense(operands: Operands, launch: Launch) -> Any:
@@ -157,4 +158,3 @@ DENSE = (
     ),
 )
 """Dense products."""
-

@@ -13,7 +13,7 @@ from ..language import jit, tl
 from ..signatures import Signature
 from .dense import finish
 from .packing import BLOCK, pack, unpack
-from .tiles import ceil_div, power_of_two, splits
+from .tiles import ceil_div, power_of_two, splits, stages_of
 
 __all__ = ["NARROW", "dense_weight", "make_codes", "narrow_parts", "whole_blocks"]
 
@@ -77,7 +77,15 @@ def make_codes(signature: Signature, maker: Maker) -> Operands:
     else:
         table = (maker.uniform(s.k // s.group, s.n, low=0.5, high=1.5) * s.k**-0.5).to(torch_type(s.a_dtype))
     a = maker.normal(s.m, s.k, dtype=s.a_dtype)
-    return {"a": a, "w": pack(codes, bits), "table": table, "bits": bits, "lut": lut, "group": s.group, "out": s.a_dtype}
+    return {
+        "a": a,
+        "w": pack(codes, bits),
+        "table": table,
+        "bits": bits,
+        "lut": lut,
+        "group": s.group,
+        "out": s.a_dtype,
+    }
 
 
 def _uint8() -> Any:
@@ -123,7 +131,8 @@ def narrow_parts(operands: Operands, launch: Launch, dtype: Any = None) -> Any:
     launch(
         narrow_kernel, (ceil_div(n, across), split, ceil_div(m, tall)),
         a, operands["w"], table, out, m, n, k, per_split, operands["group"],
-        BITS=operands["bits"], LUT=operands["lut"], BM=tall, BN=across, num_warps=4, num_stages=3,
+        BITS=operands["bits"], LUT=operands["lut"], BM=tall, BN=across,
+        num_warps=8 if tall * across == 64 * 128 else 4, num_stages=stages_of(launch.device),
     )  # fmt: skip
     return out
 

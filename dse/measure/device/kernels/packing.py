@@ -1,13 +1,14 @@
 """How weights of 3, 4 and 8 bits are stored.
 
-A matrix of codes, shape (k, n), is cut into blocks of `BLOCK` = 128 input features; k is a multiple of 128. The codes of
-a block stand in bytes so that a kernel unpacks a byte into whole rows of a tile, with shifts alone:
+A matrix of codes, shape (k, n), is cut into blocks of `BLOCK` = 128 input features; k is a multiple of 128. The codes
+of a block stand in bytes so that a kernel unpacks a byte into whole rows of a tile, with shifts alone:
 
 - 8 bits: byte (f, n) is the code of feature f.
 - 4 bits: 64 rows of bytes a block. Byte (r, n) holds the code of feature r in its low and of feature r + 64 in its high
   four bits.
 - 3 bits: 48 rows of bytes a block, no bit is lost. Byte (r, n) of the first 32 rows holds the low two bits of features
-  r, r + 32, r + 64, r + 96, from its lowest bits on. The highest bit of feature f is bit f // 16 of byte (32 + f % 16, n).
+  r, r + 32, r + 64, r + 96, from its lowest bits on. The highest bit of feature f is bit f // 16 of byte
+  (32 + f % 16, n).
 
 A uniform weight is `(code - 2^(bits - 1)) * scale[feature // group, n]`, whatever the group; a
 non-uniform one is `table[n, code]`, a table of 2^bits values per output feature (SqueezeLLM, arXiv 2306.07629).

@@ -26,7 +26,7 @@ def pointwise_kernel(x_ptr, y_ptr, out_ptr, size, OP: tl.constexpr, BLOCK: tl.co
         out = 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))
     else:
         y = tl.load(y_ptr + at, mask=ok, other=0.0).to(tl.float32)
-        if OP == "add":
+        if OP == "add":  # noqa: SIM108
             out = x + y
         else:
             out = x / (1.0 + tl.exp(-x)) * y

@@ -123,7 +123,7 @@ def run_prefill(operands: Operands, launch: Launch) -> Any:
     out = torch.empty_like(q)
     padded = max(power_of_two(dim), 16)
     tall = 128 if queries > 64 and padded <= 128 else 64 if queries > 16 else 16
-    deep = 64 if padded <= 128 else 32
+    deep = 64 if padded <= 64 or (padded <= 128 and launch.device.capability >= 90) else 32
     launch(
         prefill_kernel, (ceil_div(queries, tall), batch * heads),
         q, k, v, out, dim**-0.5 * LOG2_E, queries, keys, heads, kv_heads,

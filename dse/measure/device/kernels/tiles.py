@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..kernel import Device
 
-__all__ = ["Tiles", "ceil_div", "power_of_two", "splits", "tiles_of"]
+__all__ = ["Tiles", "ceil_div", "power_of_two", "splits", "stages_of", "tiles_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +74,8 @@ def splits(blocks: int, steps: int, device: Device, at_most: int = 16) -> int:
     while split * 2 * blocks <= device.sms and split * 4 <= steps and split < at_most:
         split *= 2
     return split
+
+
+def stages_of(device: Device) -> int:
+    """Give the pipeline stages of kernels that unpack weights: three take up to 180 KiB, which small GPUs lack."""
+    return 3 if device.shared_bytes >= 160 * 1024 else 2

@@ -1,7 +1,8 @@
 # mypy: disable-error-code="no-untyped-def"
 """Products with 2:4 sparse weights in Triton: two of each four input features are stored, with their places.
 
-Triton has no sparse tensor-core instruction: this kernel saves the bytes, not the products; torch's has both (`library`).
+Triton has no sparse tensor-core instruction: this kernel saves the bytes, not the products; torch's has both
+(`library`).
 
 Storage, for weights (k, n), k a multiple of 128: `values` (k / 2, n), the two kept values of group g in rows 2 g and
 2 g + 1; `places` uint8 (k / 8, n). Blocks of 128 features are 32 groups; byte (16 b + r, n) holds group 32 b + r in its
@@ -16,7 +17,7 @@ from ..kernel import Device, Judgement, Kernel, Launch, Maker, Operands
 from ..language import jit, tl
 from ..signatures import Signature
 from .dense import finish
-from .tiles import ceil_div, power_of_two, splits
+from .tiles import ceil_div, power_of_two, splits, stages_of
 
 __all__ = ["TWO_OF_FOUR", "dense_pairs", "judge_pairs", "make_pairs"]
 
@@ -106,7 +107,8 @@ def run_pairs(operands: Operands, launch: Launch) -> Any:
     out = torch.empty((split, m, n), dtype=torch.float32 if split > 1 else dtype, device=a.device)
     launch(
         pairs_kernel, (ceil_div(n, across), split, ceil_div(m, tall)),
-        a, values, operands["places"], out, m, n, k, per_split, BM=tall, BN=across, num_warps=4, num_stages=3,
+        a, values, operands["places"], out, m, n, k, per_split,
+        BM=tall, BN=across, num_warps=8 if tall * across == 64 * 128 else 4, num_stages=stages_of(launch.device),
     )  # fmt: skip
     return finish(out, dtype, launch) if split > 1 else out[0]
 
