@@ -22,6 +22,9 @@ OPERATIONS = {
     "Add": "add", "Sub": "add", "Mul": "mul", "Div": "mul", "Relu": "relu", "Tanh": "tanh", "Clip": "relu",
     "RMSNormalization": "rmsnorm", "SimplifiedLayerNormalization": "rmsnorm", "RotaryEmbedding": "rope",
 }  # fmt: skip
+FEW_CHANNELS = 2
+"""Channels of a group up to which a convolution has no product worth the name: depthwise ones have one."""
+
 KINDS = {"softmax": "softmax", "norm": "layernorm", "gelu": "gelu", "activation": "tanh"}
 """Operations of the measured tables by op type, else by kind; what has none moves bytes as an addition does."""
 
@@ -139,7 +142,7 @@ def _kernels(cluster: Cluster, style: Style, edges: _Edges) -> list[Kernel]:
     if cluster.kind == "attention" and cluster.attention is not None:
         return [_attention(cluster, edges)]
     if cluster.kind == "product":
-        return [_product(cluster, edges)]
+        return [_direct(cluster, edges) or _product(cluster, edges)]
     op = cluster.operators[0]
     kernel = _elementwise(cluster, _operation(cluster), edges)
     names = style.expand.get(op.kind, ()) if len(cluster.operators) == 1 else ()
@@ -241,6 +244,14 @@ def _product(cluster: Cluster, edges: _Edges) -> Kernel:
     one = float(np.max(sizes["batch"])) == 1
     return Kernel(**_common(cluster, op, edges), family="gemm", op="gemm" if one else "bgemm",
                   sizes=sizes, a_format=computed, w_format=stored_format(weight, computed))  # fmt: skip
+
+
+def _direct(cluster: Cluster, edges: _Edges) -> Kernel | None:
+    """Make a convolution of single channels a kernel that streams its tensors: it reuses too little for a product."""
+    conv = next((op for op in cluster.operators if op.kind == "conv"), None)
+    if conv is None or float(np.max(product_sizes(conv)["n"])) > FEW_CHANNELS:
+        return None
+    return _elementwise(Cluster("elementwise", (conv,)), "add", edges)
 
 
 def _elementwise(cluster: Cluster, name: str, edges: _Edges) -> Kernel:

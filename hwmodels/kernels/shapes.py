@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from workloads.formats import FORMATS
 from workloads.operator import PATTERNS, Num, Operator, Tensor
+from workloads.structure.patterns import is_expert
 
 __all__ = ["Names", "attention_sizes", "elementwise_sizes", "format_name", "product_sizes", "stored_format"]
 
@@ -58,17 +59,29 @@ def _stored(bits: float, pattern: int, own: str, computed: str) -> str:
 def product_sizes(op: Operator) -> Sizes:
     """Give `batch`, `m`, `n`, `k` of a product: dims that both operands, only one, or no result have.
 
-    A convolution is the product that its im2col makes: windows x (channels of a window), times as many groups.
+    A convolution is the product that its im2col makes: windows x (channels of a window), times as many groups. Experts
+    that tokens are routed to are a batch of products: as many as are expected to be touched, the tokens shared out.
     """
     left, right = _names(op.inputs[0]), _names(op.inputs[1]) if len(op.inputs) > 1 else set()
     out = _names(op.outputs[0])
     both = left & right & out
+    batch, rows = _size(op, both), _size(op, out - right)
+    experts = _experts(op)
     return {
-        "batch": _size(op, both),
-        "m": _size(op, (left & out) - right),
+        "batch": batch * experts,
+        "m": rows if np.ndim(experts) == 0 and experts == 1 else np.maximum(rows / experts, 1.0),
         "n": _size(op, (right & out) - left),
         "k": _size(op, (left | right) - out),
     }
+
+
+def _experts(op: Operator) -> Num:
+    """Give how many of the stored matrices a product is expected to touch: 1 where there is but one."""
+    if not is_expert(op):
+        return 1.0
+    weight = next(tensor for tensor in op.inputs if tensor.role == "weight")
+    stored = weight.axes[0].extent
+    return np.maximum(1.0, np.round((1.0 if stored is None else stored) * weight.touched, 3))
 
 
 def attention_sizes(scores: Operator, causal: bool, one_query: bool) -> Sizes:
