@@ -92,7 +92,7 @@ def specimens(brief: bool = False) -> list[tuple[Kernel, Signature]]:
 def _sizes(op: str, a_dtype: str, second: str) -> list[Signature]:
     if op in ("gemm", "bgemm"):
         return [
-            Signature(op=op, batch=1 + (op == "bgemm"), m=m, n=1024, k=2048, a_dtype=a_dtype, w_dtype=second)
+            Signature(op=op, batch=1 + (op == "bgemm"), m=m, n=4096, k=1024, a_dtype=a_dtype, w_dtype=second)
             for m in (512, 1)
         ]
     if op == "attention_prefill":

@@ -63,7 +63,7 @@ def _rows(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.slow  # five processes that import torch
+@pytest.mark.slow  # three processes that import torch, one after the other
 def test_kernels_that_fail_die_hang_or_err_are_rows_and_the_others_go_on(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="kernels need torch")
     from dse.measure.device.runner import summary_of, supervise
@@ -83,8 +83,21 @@ def test_kernels_that_fail_die_hang_or_err_are_rows_and_the_others_go_on(tmp_pat
     assert rows["silu_mul"]["error"] == ""
     assert float(rows["silu_mul"]["latency_us"]) > 0
     assert float(rows["silu_mul"]["check_ratio"]) <= 1
+
+
+def test_a_second_run_measures_nothing_twice_and_tries_failures_again_when_asked(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="kernels need torch")
+    from dse.measure.device.kernels.library import LIBRARY
+    from dse.measure.device.runner import work
+
+    out = tmp_path / "rows.csv"
+    assert work([ADD], out, "cpu", kernels=LIBRARY) == 0
+    assert work([ADD, GELU], out, "cpu", kernels=LIBRARY) == 0
+    first = _rows(out)
+    assert [row["op"] for row in first] == ["add", "gelu"]
+    assert (first[0]["name"], first[0]["count"]) == ("here", "3")
     before = out.read_bytes()
-    assert supervise(command, signatures, out, minutes=2) == 0  # nothing is left, nothing is done twice
+    assert work([ADD, GELU], out, "cpu", kernels=LIBRARY) == 0
     assert out.read_bytes() == before
 
 
