@@ -1,6 +1,6 @@
 """Measures the models of `reports/cpu_kernels.md` on this CPU; writes `reports/measurements/cpu_NAME.csv`.
 
-    python -m reports.cpu_measure NAME [--passes 3] [--seconds 6]
+    python -m reports.cpu_measure NAME [--passes 2] [--seconds 5] [--backend torch-cpu] [--only MODEL]
 
 NAME is what predictions know the machine by. All models are measured in turn, several passes over; of every model the
 pass in which a probe was fastest is kept. MiniLM and the embedded ViT are
@@ -41,6 +41,15 @@ VARIANTS: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
     "qdq": lambda model: static_int8(model),
 }
 """fp32; dynamic W8A8; weight-only int8 by channel and int4 in groups of 32; static int8 (Q/DQ)."""
+
+
+VARIANTS_OF = {"onnxruntime": tuple(VARIANTS), "torch-cpu": ("fp32", "int8")}
+"""What each library has kernels for."""
+
+
+def file_of(name: str, backend: str) -> Path:
+    """Give the table of a machine and a backend."""
+    return HERE / f"cpu_{name}_{backend.partition('-')[0]}.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +142,9 @@ CASES = (
 )
 
 
-def measured(case: Case, variant: str, model: onnx.ModelProto, device: str, seconds: float) -> pd.DataFrame:
+def measured(
+    case: Case, variant: str, model: onnx.ModelProto, device: str, seconds: float, backend: str = "onnxruntime"
+) -> pd.DataFrame:
     """Measure one model in one form; its name says which and at what sizes."""
     sizes = "x".join(str(value) for value in case.bind.values())
     job = Job(
@@ -143,8 +154,9 @@ def measured(case: Case, variant: str, model: onnx.ModelProto, device: str, seco
         bind=case.bind,
         seconds=seconds,
         device=device,
+        module=case.name if variant == "fp32" else "none",
     )
-    return measure_model(job)
+    return measure_model(job, backend)
 
 
 def best_of(passes: list[pd.DataFrame]) -> pd.DataFrame:
@@ -158,22 +170,24 @@ def main() -> None:
     """Measure all cases and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name")
-    parser.add_argument("--passes", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--passes", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--backend", default="onnxruntime", choices=("onnxruntime", "torch-cpu"))
     parser.add_argument("--only", default="")
     given = parser.parse_args()
     models = []
     for case in CASES:
         if given.only in case.name:
             model = case.model()
-            models += [(case, variant, VARIANTS[variant](model)) for variant in case.variants]
+            chosen = [name for name in case.variants if name in VARIANTS_OF[given.backend]]
+            models += [(case, variant, VARIANTS[variant](model)) for variant in chosen]
     passes: list[pd.DataFrame] = []
     for number in range(given.passes):
         for case, variant, model in models:
-            passes.append(measured(case, variant, model, given.name, given.seconds))
+            passes.append(measured(case, variant, model, given.name, given.seconds, given.backend))
             print(number, case.name, variant, len(passes[-1]), flush=True)
         HERE.mkdir(exist_ok=True)
-        write_rows(best_of(passes), HERE / f"cpu_{given.name}.csv")
+        write_rows(best_of(passes), file_of(given.name, given.backend))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ def calibrate(
     from hwmodels.kernels.calibration import write_calibrations
     from hwmodels.kernels.judging import calibrate_table
 
+    if out is not None and out.suffix != ".toml":
+        raise SpecError(f"--out {out}: a calibration is a .toml file")
     table = read_table(rows)
     if device:
         table = table.assign(device=device)
@@ -49,8 +51,6 @@ def calibrate(
     _print(found)
     kept = tuple(item.calibration for item in found if item.calibration is not None)
     if out is not None:
-        if out.suffix != ".toml":
-            raise SpecError(f"--out {out}: a calibration is a .toml file")
         with atomic_write(out) as part:
             part.write_text(write_calibrations(kept, "dse calibrate"), encoding="utf-8")
         print(f"{out}: {len(kept)} calibrations; use them with dse predict --calibration {out}")

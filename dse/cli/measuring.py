@@ -95,7 +95,7 @@ def _energy_of_model(job: Job) -> float | None:
 def _print(found: DataFrame, predicted_j: float | None) -> None:
     """Print the longest rows and the sum beside the whole."""
     timed = found[(found["op"] != "model_forward") & found["latency_us"].notna()]
-    timed = timed[~timed["note"].fillna("").str.startswith("fused")]
+    timed = timed[~timed["note"].astype(object).fillna("").str.startswith("fused")]
     share = timed["latency_us"] * timed["count"]
     first = found.iloc[0]
     console().print(

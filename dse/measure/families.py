@@ -47,6 +47,7 @@ _FUNCTIONS = {
 }
 """Op types to operations that have ceilings of their own."""
 
+_PAIRS = ("Add", "Sub", "Mul", "Div")
 _PICKS = ("Gather", "GatherND", "GatherElements", "Slice", "Split", "Expand")  # read what they write, no more
 _VIEWS = ("Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "Shape", "Size")
 _FORMATS = {
@@ -148,7 +149,7 @@ def _function(kernel: Shaped) -> Columns:
         least = sum(read.values()) + written
     reduces = op.startswith("Reduce") or op in ("GlobalAveragePool", "ArgMax")
     shape = kernel.inputs[0].shape if reduces and kernel.inputs[0] is not None else kernel.outputs[0].shape
-    name = _FUNCTIONS.get(op) or ("view" if op in _VIEWS else "copy" if picks else "reduce" if reduces else "map")
+    name = _named(kernel) or ("view" if op in _VIEWS else "copy" if picks else "reduce" if reduces else "map")
     return tensor_columns(name, shape, least, _format(kernel.outputs[0]), op)
 
 
@@ -163,6 +164,23 @@ def tensor_columns(op: str, shape: tuple[int, ...], least_bytes: float, a_dtype:
         "a_dtype": a_dtype,
         "kernel": kernel,
     }
+
+
+def _named(kernel: Shaped) -> str:
+    """Give the operation of a function that has ceilings of its own; "": it has none.
+
+    With one operand that is spread over the other, or with the last axis moved, a kernel is another one.
+    """
+    name = _FUNCTIONS.get(kernel.op_type, "")
+    if kernel.op_type in _PAIRS:
+        first, second = (array for array in kernel.inputs[:2] if array is not None)
+        if first.size != second.size:
+            return f"{name}_scalar" if min(first.size, second.size) == 1 else f"{name}_row"
+    if kernel.op_type == "Transpose":
+        order = list(kernel.attributes.get("perm", ()))
+        if not order or order[-1] != len(order) - 1:
+            return "transpose_last"
+    return name
 
 
 def _format(array: Array) -> str:

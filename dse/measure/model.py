@@ -40,6 +40,7 @@ class Job:
         threads: For the library.
         seconds: Wall time to spend [s].
         device: What predictions shall know this machine by.
+        module: Name that torch's whole model goes by, where it is not `name`.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Job:
     threads: int = 1
     seconds: float = 20.0
     device: str = LOCAL
+    module: str = ""
 
 
 def measure_model(job: Job, backend: str = "onnxruntime", meter: Meter | None = None) -> pd.DataFrame:
@@ -131,7 +133,7 @@ def _torch_cpu(job: Job, meter: Meter) -> list[dict[str, Any]]:
     from dse.measure.torch_models import whole_call
 
     run = _run(job, f"torch {torch.__version__}")
-    return measure_torch(job.work(), run, job.seconds, _energy(meter), whole_call(job.name, job.bind))
+    return measure_torch(job.work(), run, job.seconds, _energy(meter), whole_call(job.module or job.name, job.bind))
 
 
 def _run(job: Job, framework: str) -> Run:

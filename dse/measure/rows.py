@@ -117,8 +117,7 @@ QUIET = 0.25
 
 
 def quiet_rounds(found: Mapping[str, Timing]) -> Rounds:
-    """Choose the rounds in which the machine was quiet, the same ones for every kernel, so that their times belong
-    together.
+    """Choose the rounds in which the machine was quiet: the same ones for every kernel.
 
     The least time of each kernel would flatter short ones: on a shared machine a quiet millisecond is more frequent
     than a quiet tenth of a second.

@@ -82,7 +82,7 @@ def measure_onnxruntime(
 
 
 def _others(model: onnx.ModelProto | str | Path, feeds: Feeds, run: Run) -> dict[str, Call]:
-    """Give the calls beside the operators: the whole model, chains of small nodes, a product that probes the machine."""
+    """Give the calls beside the operators: the whole model, chains of small nodes, a product as a probe."""
     graph = product(*PROBE, "fp32", np.random.default_rng(0))
     probe, fed = session_of(graph.model, "probe", run.threads), dict(graph.feeds)
     return {

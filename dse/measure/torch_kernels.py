@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dse.measure.rows import Measured, Run, quiet_rounds, row
+from dse.measure.rows import Measured, Run, quiet_rounds, quiet_time_s, row
 from dse.measure.signatures import EAGER, FUSED, signatures
 from dse.measure.timing import Call, time_calls
 from workloads.errors import MeasureError
@@ -19,6 +19,7 @@ __all__ = ["kernel_call", "measure_torch"]
 
 FLOAT = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 INSTEAD = "fused: instead of its products and softmax"
+PROBE = (128, 384, 384)  # m, k, n of the product that says how fast the machine was
 REPEATS = 400
 
 
@@ -60,7 +61,8 @@ def _rows(
 
     made = signatures(work, EAGER)
     made += [{**item, "note": INSTEAD} for item in signatures(work, FUSED) if item["op"].startswith("attention")]
-    calls: dict[str, Call] = {}
+    left, right = torch.rand(PROBE[:2]), torch.rand(PROBE[2], PROBE[1])
+    calls: dict[str, Call] = {"probe": lambda: torch.nn.functional.linear(left, right)}
     for place, columns in enumerate(made):
         try:
             generator = torch.Generator().manual_seed(place)
@@ -71,16 +73,20 @@ def _rows(
         calls["model"] = whole
     found = time_calls(calls, seconds_limit=seconds, warm=calls.keys(), threads=run.threads, repeats=REPEATS)
     rounds = quiet_rounds(found)
+    probe = {"probe_us": round(quiet_time_s(found["probe"], rounds) * 1e6, 2)}
     rows = []
     for place, columns in enumerate(made):
         timing = found.get(str(place))
         spent = energy(calls[str(place)]) if energy and timing else {}
         name, count = columns.pop("name"), columns.pop("count")
-        rows.append(row(run, columns, name, count, Measured.of(timing, rounds) if timing else None, **spent))
+        rows.append(row(run, columns, name, count, Measured.of(timing, rounds) if timing else None, **probe, **spent))
     if whole is None:
         return rows
     spent = energy(whole) if energy else {}
-    return [*rows, row(run, {"op": "model_forward"}, run.model, 1, Measured.of(found["model"], rounds), **spent)]
+    return [
+        *rows,
+        row(run, {"op": "model_forward"}, run.model, 1, Measured.of(found["model"], rounds), **probe, **spent),
+    ]
 
 
 def kernel_call(columns: Mapping[str, Any], generator: torch.Generator) -> tuple[Call, dict[str, Any]]:

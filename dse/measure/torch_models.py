@@ -9,6 +9,8 @@ from dse.measure.timing import Call
 
 __all__ = ["whole_call"]
 
+ENCODERS = ("bert", "distilbert", "electra", "albert", "roberta")
+
 
 def whole_call(name: str, bind: Mapping[str, int]) -> Call | None:
     """Give a call of a model in torch, or None where no module of it is known or transformers is not there.
@@ -44,13 +46,14 @@ def whole_call(name: str, bind: Mapping[str, int]) -> Call | None:
 
 def _config(name: str) -> Any:
     """Give transformers' configuration of an encoder of the zoo; None: there is none."""
-    from transformers import CONFIG_MAPPING
-
     from workloads.zoo import published, published_names
 
     if name not in published_names():
         return None
     values = dict(published(name).config)
     kind = str(values.pop("model_type", ""))
-    encoders = ("bert", "distilbert", "electra", "albert", "roberta")
-    return CONFIG_MAPPING[kind](**values) if kind in encoders else None
+    if kind not in ENCODERS:
+        return None
+    from transformers import CONFIG_MAPPING  # takes ten seconds
+
+    return CONFIG_MAPPING[kind](**values)

@@ -14,7 +14,12 @@ __all__ = ["find_on_processor"]
 FOREIGN = 3.0
 """How much wider, in logarithms, the band of a CPU is that took another one's calibration. Assumption: as of GPUs."""
 
-RELATED = {"map": "add", "reduce": "add", "div": "mul", "sub": "add", "conv": "gemm"}
+RELATED = {
+    "map": "add", "reduce": "layernorm", "add_row": "add", "add_scalar": "add", "mul_row": "mul", "mul_scalar": "mul",
+    "div_scalar": "mul_scalar", "div_row": "mul_row", "div": "mul", "transpose_last": "transpose", "conv": "gemm",
+    "erf": "gelu", "gelu": "bias_gelu", "bias_gelu": "gelu", "fast_gelu": "gelu", "skip_layernorm": "layernorm",
+    "skip_rmsnorm": "rmsnorm", "rmsnorm": "layernorm",
+}  # fmt: skip
 """Operation that stands in for one that was never measured; other functions take the rate of `copy`."""
 
 

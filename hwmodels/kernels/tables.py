@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hwmodels.kernels.families import family_of
 from hwmodels.kernels.processor_families import OPTIONAL, family_named, function_format, processor_family_of
 from hwmodels.kernels.processors import is_processor
-from hwmodels.kernels.records import Array, Places
+from hwmodels.kernels.records import Array, Places, some
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -55,18 +55,10 @@ class Group:
 
     def part(self, chosen: NDArray[Any]) -> Group:
         """Keep some rows: places within the group, or a mask."""
-        from dataclasses import fields, replace
-
-        taken = {
-            item.name: getattr(self.record, item.name)[chosen]
-            for item in fields(self.record)
-            if isinstance(getattr(self.record, item.name), np.ndarray)
-        }
-        kept = replace(self.record, **taken)
         return Group(
             self.key,
             self.places[chosen],
-            kept,
+            some(self.record, chosen),
             self.measured[chosen],
             self.table.iloc[np.arange(len(self.table))[chosen]],
         )
@@ -136,7 +128,7 @@ def _group(table: DataFrame, key: Key, places: Places) -> Iterator[tuple[Group |
 def _text(table: DataFrame, name: str) -> Any:
     if name not in table.columns:
         return np.full(len(table), "", dtype=object)
-    return table[name].fillna("").astype(str).str.strip().to_numpy(dtype=object)
+    return table[name].astype(object).fillna("").astype(str).str.strip().to_numpy(dtype=object)
 
 
 def _numbers(table: DataFrame, name: str) -> Array:

@@ -185,7 +185,7 @@ def test_energy_columns_are_filled_where_there_is_a_counter(tmp_path: Path, monk
     monkeypatch.setattr("dse.measure.model.LEAST_S", 0.001)
     meter = find_meter(fake_powercap(tmp_path / "powercap", 5))
     small = architecture("bert-tiny", dtype="fp32", seq=8)
-    job = Job(name="bert-tiny", path=None, work=lambda: small, bind={"seq": 8}, seconds=0.1)
+    job = Job(name="small", path=None, work=lambda: small, bind={"seq": 8}, seconds=0.1)
     found = measure_model(job, "torch-cpu", Meter(meter.zones))
     timed = found[found.latency_us.notna()]
     assert (timed.energy_j == 0).all()  # the counter of the test stands still
@@ -213,6 +213,15 @@ def test_torch_times_each_kernel_and_says_what_it_has_none_for() -> None:
     attention = found[found.op == "attention_prefill"]
     assert attention.note.str.startswith("fused").all()
     assert (attention.kernel == "scaled_dot_product_attention").all()
+
+
+@pytest.mark.slow
+def test_torch_runs_the_whole_model_where_it_has_a_module_of_it() -> None:
+    small = architecture("bert-tiny", dtype="fp32", seq=8)
+    job = Job(name="bert-tiny", path=None, work=lambda: small, bind={"seq": 8}, seconds=0.2)
+    found = measure_model(job, "torch-cpu")
+    whole, parts = found[found.op == "model_forward"], found[(found.op == "gemm")]
+    assert whole.latency_us.iloc[0] > (parts.latency_us * parts["count"]).sum() * 0.5
 
 
 def test_torch_multiplies_in_int8_where_both_operands_are() -> None:
