@@ -1,157 +1,183 @@
-"""Kernel latency: predicted beside measured on rows held out whole; writes `reports/kernels.md`.
+"""Kernel latency: predicted beside measured on rows held out whole; writes `reports/kernels.md` and a picture.
 
-    DSE_REFERENCE=FOLDER python reports/kernels.py
+    DSE_REFERENCE=FOLDER python reports/kernels.py [KEEP]
 
-A few minutes on one core. FOLDER/measured holds the tables that `reports/training/kernels_fit.py` fits.
+A quarter of an hour on one core. FOLDER/measured holds the tables that `reports/training/kernels_fit.py` fits. KEEP is
+a folder for what was judged, so that a run that was stopped goes on, or only the text is written again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import pickle
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hwmodels.kernels.calibration import calibrations
 from hwmodels.kernels.families import FAMILIES
-from hwmodels.kernels.fitting import Rows, choose_rows, fit_rows, refit
-from hwmodels.kernels.holdout import folds, judge
-from hwmodels.kernels.machine import Machine, machine
-from hwmodels.kernels.records import Array, Places
+from hwmodels.kernels.gemm import GemmCoefficients, gemm_us
+from hwmodels.kernels.machine import machine
+from hwmodels.kernels.records import Array, Gemm
 from hwmodels.kernels.tables import Group, groups
+from reports.kernels_new_gpu import NUMBERS, Curve, curves, draw, sixteen_bit
+from reports.kernels_splits import LEAST, Verdict, below_floor, scatter, verdict
+from reports.kernels_text import ASKED, FLOOR_HEAD, HEAD, KINDS, NEW_HEAD, NEW_TEXT, NOISE_TEXT, POOL_HEAD, TEXT
 
-LEAST = 40
-TEN = 10
-CANDIDATES = 800
-SAMPLE = 600
-HEAD = (
-    "| device | kernel | formats | timing, framework | rows | held out | roofline | four parameters | formula "
-    "| with correction | in 80 % band |"
-)
-TEXT = """# Kernel latency, predicted and measured
-
-Mean / median absolute error in percent on rows that the fit did not see: whole models, (n, k) pairs, head geometries,
-row lengths or message sizes are held out, never random rows. Roofline: data sheet only. Four parameters: constant, two
-efficiencies, a corner, fitted on the same folds. Written by `reports/kernels.py`; the tables are public measurements
-that do not ship. The band of a fold's rows is that of the other folds' held-out rows.
-
-What to know when reading it: the grid of the corrections and their shrinkage, the packing of prefill, the scaling of
-L2 and the choice of the ten kernels were chosen once, for all devices of a family, with the errors of these same splits
-in view: no rows were kept for a final test. The fits of the other folds have seen a fold's rows, so the
-coverage is slightly flattered. Groups of fewer than 40 rows are left out. The tables hold one device of each family in
-16 bit, so an unseen GPU of a known family is not verifiable; the last table leaves out a whole device and predicts it
-from other families. Layer and whole-model totals are not judged yet.
-"""
+HERE = Path(__file__).parent
 
 
 def error(predicted: Array, measured: Array) -> str:
-    """Write mean / median of the absolute errors."""
+    """Write mean / median of the absolute errors in percent."""
     off = np.abs(predicted / measured - 1) * 100
     return f"{off.mean():.1f} / {np.median(off):.1f}"
 
 
-def device_of(group: Group) -> Machine | None:
-    """Give the machine of a group; collectives have none."""
-    return None if group.key.family == "collective" else machine(group.key.device)
+def cells(*values: str) -> str:
+    """Write a row of a table."""
+    return f"| {' | '.join(values)} |"
 
 
-def four_parameters(group: Group, device: Machine, fold: Places) -> Array:
-    """Predict held-out products by t0 + (tc^p + tm^p)^(1/p), fitted on the other folds."""
-    from scipy.optimize import least_squares
-
-    compute = group.record.flops() / device.peak(group.key.a_format, group.key.w_format) * 1e6
-    move = group.record.least_bytes() / device.dram_bytes_per_s * 1e6
-
-    def time(x: Array, rows: Array) -> Array:
-        t0, ec, eb, p = np.exp(x)
-        return np.asarray(t0 + ((compute[rows] / ec) ** p + (move[rows] / eb) ** p) ** (1 / p))
-
-    def misfit(x: Array, rows: Array) -> Array:
-        return np.asarray(np.log(time(x, rows) / group.measured[rows]))
-
-    out = np.empty(len(fold))
-    for number in np.unique(fold):
-        seen = fold != number
-        start = np.log([np.min(group.measured[seen]), 0.75, 0.85, 2.0])
-        bounds = (start - 2, start + 2)
-        best = least_squares(misfit, start, args=(seen,), loss="soft_l1", f_scale=0.1, bounds=bounds)
-        out[~seen] = time(best.x, ~seen)
-    return out
+def kept(folder: Path | None, name: str, make: Callable[[], Any]) -> Any:
+    """Give what was made before, or make it."""
+    path = folder / f"{name}.pkl" if folder else None
+    if path and path.exists():
+        return pickle.loads(path.read_bytes())
+    made = make()
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(made))
+    return made
 
 
-def coverage(full: Array, measured: Array, fold: Places) -> float:
-    """Give the share of rows inside the 80 % band of the other folds."""
-    ratio, inside = np.log(measured / full), np.zeros(len(full), dtype=bool)
-    for number in np.unique(fold):
-        low, high = np.quantile(ratio[fold != number], (0.1, 0.9))
-        inside[fold == number] = (ratio[fold == number] >= low) & (ratio[fold == number] <= high)
-    return float(100 * inside.mean())
+def name_of(group: Group) -> str:
+    """Name a group's file."""
+    return f"{group.key.family}-{hashlib.sha256(str(group.key).encode()).hexdigest()[:12]}"
 
 
-def row_of(group: Group) -> str:
-    """Judge one group: a row of the first table."""
-    key, device = group.key, device_of(group)
-    judged, (fold, _) = judge(group, device), folds(group)
-    roof = error(FAMILIES[key.family].roofline_us(group.record, device, key.kernel), group.measured)
-    four = error(four_parameters(group, device, fold), group.measured) if key.family == "gemm" and device else ""
-    cells = [
-        key.device,
-        key.kernel,
-        f"{key.a_format} {key.w_format}".strip(),
-        f"{key.timing}, {key.framework}",
-        str(len(fold)),
+def row_of(item: Verdict) -> str:
+    """Write one group's errors."""
+    key, judged, measured = item.key, item.judged, item.measured
+    final = error(item.final.full, measured[item.kept]) if item.kept.any() else "none"
+    inside = f"{100 * judged.inside.mean():.0f}"
+    inside += f" / {100 * item.final.inside.mean():.0f}" if item.kept.any() else ""
+    return cells(
+        key.device, key.kernel, f"{key.a_format} {key.w_format}".strip(), f"{key.timing}, {key.framework}",
+        str(len(measured)), judged.split, error(item.roofline, measured), error(item.four, measured),
+        error(judged.formula, measured), error(judged.full, measured), final, inside,
+    )  # fmt: skip
+
+
+def pooled(items: list[Verdict]) -> list[str]:
+    """Write the errors of all rows of several groups together."""
+    measured = np.concatenate([item.measured for item in items])
+    full = np.concatenate([item.judged.full for item in items])
+    ends = [item for item in items if item.kept.any()]
+    end = np.concatenate([item.final.full for item in ends]), np.concatenate([i.measured[i.kept] for i in ends])
+    inside = np.concatenate([item.judged.inside for item in items]).mean()
+    final_inside = np.concatenate([item.final.inside for item in ends]).mean()
+    worst = max(items, key=lambda item: float(np.abs(item.judged.full / item.measured - 1).mean()))
+    return [
+        f"{len(items)}, {len(measured)}",
+        error(np.concatenate([item.roofline for item in items]), measured),
+        error(np.concatenate([item.four for item in items]), measured),
+        error(np.concatenate([item.judged.formula for item in items]), measured),
+        error(full, measured),
+        f"{100 * np.abs(full - measured).sum() / measured.sum():.1f}",
+        error(*end),
+        f"{worst.key.device} {worst.key.kernel}: {error(worst.judged.full, worst.measured)}",
+        f"{100 * inside:.0f} / {100 * final_inside:.0f}",
     ]
-    cells += [judged.split, roof, four, error(judged.formula, group.measured), error(judged.full, group.measured)]
-    return f"| {' | '.join(cells)} | {coverage(judged.full, group.measured, fold):.0f} % |"
 
 
-def sixteen_bit(table: pd.DataFrame) -> list[Group]:
-    """Give the 16-bit groups timed in a loop or by a profiler: what a GPU can be left out of."""
-    found = [group for group, _, _ in groups(table) if group is not None and len(group.measured) > 100]
-    wanted = ("cuda_graph_or_event_loop", "profiler_kernel_time")
-    return [item for item in found if {item.key.a_format, item.key.w_format} <= {"bf16"} and item.key.timing in wanted]
+def summary(found: dict[str, list[Verdict]]) -> list[str]:
+    """Write what was asked beside what was reached, for each kind of kernel."""
+    lines = [*POOL_HEAD]
+    for name, asked in ASKED.items():
+        items = [item for family in found.values() for item in family if KINDS[name](item.key)]
+        lines.append(cells(name, asked, *pooled(items)))
+    return lines
 
 
-def unseen_row(group: Group, others: list[Group]) -> str:
-    """Judge a device that the fit did not see, and after ten kernels on it."""
-    family, kernel, device = FAMILIES[group.key.family], group.key.kernel, machine(group.key.device)
+def new_gpu(found: dict[str, list[Curve]]) -> list[str]:
+    """Write the errors on devices that are left out."""
+    lines = [*NEW_HEAD]
+    for items in found.values():
+        for item in items:
+            errors = [f"{mean:.1f} / {median:.1f}" for mean, median in zip(item.mean, item.median, strict=True)]
+            lines.append(cells(item.key.device, f"{item.key.timing}, {item.key.framework}", item.key.kernel, *errors,
+                               f"{item.inside[NUMBERS.index(10)]:.0f}"))  # fmt: skip
+    ten = NUMBERS.index(10)
+    means, medians = ([values[ten] for values in columns] for columns in
+                      zip(*((item.mean, item.median) for item in found["gemm"]), strict=True))  # fmt: skip
+    outcome = f"median {np.median(means):.1f} / {np.median(medians):.1f} (asked 8 / 6)"
+    outcome += f", worst {max(means):.1f} / {max(medians):.1f} (asked 14 / 10)"
+    lines += ["", f"16-bit products after ten kernels, over the devices: {outcome}."]
+    return lines
+
+
+def noise(found: dict[str, list[Verdict]]) -> list[str]:
+    """Write how far neighbouring shapes and other frameworks lie apart."""
+    lines = [NOISE_TEXT, "| device | formats | timing | pairs | apart |", "|---|---|---|---|---|"]
+    for item in found["gemm"]:
+        pairs, mean, median = scatter(item.group)
+        if pairs >= 30:
+            lines.append(cells(item.key.device, f"{item.key.a_format} {item.key.w_format}", item.key.timing,
+                               str(pairs), f"{mean:.1f} / {median:.1f}"))  # fmt: skip
+    lines += [*FLOOR_HEAD]
+    for item in (item for family in found.values() for item in family):
+        memory, arithmetic = below_floor(item.group)
+        if memory or arithmetic:
+            key = item.key
+            lines.append(cells(key.device, key.kernel, f"{key.a_format} {key.w_format}".strip(), key.timing,
+                               str(len(item.measured)), str(memory), str(arithmetic)))  # fmt: skip
+    return lines
+
+
+def speed() -> str:
+    """Time the wave model, alone and with its correction, on one thread."""
     rng = np.random.default_rng(0)
-    rows: Rows = []
-    for other in others:
-        part = other.part(rng.permutation(len(other.measured))[:SAMPLE])
-        rows.append((part.record, machine(other.key.device), part.measured))
-    values, surface = fit_rows(family, rows, kernel)
-    factor = surface.factor(group.record.features()) if surface else np.ones(len(group.measured))
-    before = family.time_us(group.record, device, values, kernel) * factor
-    some = rng.permutation(len(group.measured))[:CANDIDATES]
-    chosen = some[choose_rows(family, group.part(some).record, device, kernel, values, TEN)]
-    ten = group.part(chosen)
-    turned = refit(family, [(ten.record, device, ten.measured)], kernel, values, surface)
-    after = family.time_us(group.record, device, turned, kernel) * factor
-    rest = np.ones(len(before), dtype=bool)
-    rest[chosen] = False
-    key = group.key
-    ends = error(before, group.measured), error(after[rest], group.measured[rest])
-    return f"| {key.device} | {key.timing}, {key.framework} | {kernel} | {ends[0]} | {ends[1]} |"
+    m, n, k = (np.floor(2 ** rng.uniform(low, high, 100_000)) for low, high in ((0, 15), (6, 16), (6, 16)))
+    record = Gemm(batch=np.ones(len(m)), m=m, n=n, k=k, a_format="bf16", w_format="bf16")
+    whole = next(item for item in calibrations("gemm") if item.surface and len(item.surface.weights) > 500)
+    device = machine(whole.key.device)
+    best = [np.inf, np.inf]
+    for _ in range(5):
+        start = time.process_time()
+        gemm_us(record, device, GemmCoefficients())
+        middle = time.process_time()
+        whole.predict(record, device)
+        best = [min(best[0], middle - start), min(best[1], time.process_time() - middle)]
+    alone, both = (len(m) / value / 1e6 for value in best)
+    said = f"{alone:.2f} million by the wave model alone, {both:.2f} million with correction and band"
+    return f"Products per second of one thread (CPU time, best of 5): {said} (asked: 0.5 million by the wave model)."
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Judge everything and write the report."""
-    folder = Path(os.environ["DSE_REFERENCE"]) / "measured"
-    lines = [TEXT]
+    source = Path(os.environ["DSE_REFERENCE"]) / "measured"
+    folder = Path(arguments[0]) if arguments else None
+    found: dict[str, list[Verdict]] = {}
+    left: dict[str, list[Curve]] = {}
     for name in FAMILIES:
-        lines += [f"## {name}", "", HEAD, "|---|---|---|---|---|---|---|---|---|---|---|"]
-        found = [group for group, _, _ in groups(pd.read_csv(folder / f"{name}.csv")) if group is not None]
-        lines += [row_of(group) for group in found if len(group.measured) >= LEAST]
-        lines += [""]
-    lines += ["## A GPU without measurements, and after ten kernels", ""]
-    lines += ["Each device is left out of the fit; all its rows, then all but ten chosen by the formula alone.", ""]
-    lines += ["| device | timing, framework | kernel | none measured | ten measured |", "|---|---|---|---|---|"]
-    for name in ("gemm", "attention_prefill", "attention_decode"):
-        found = sixteen_bit(pd.read_csv(folder / f"{name}.csv"))
-        lines += [unseen_row(item, [other for other in found if other.key.device != item.key.device]) for item in found]
-    (Path(__file__).parent / "kernels.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        table = pd.read_csv(source / f"{name}.csv", low_memory=False)
+        measured = [item for item, _, _ in groups(table) if item is not None and len(item.measured) >= LEAST]
+        found[name] = [kept(folder, name_of(item), lambda item=item: verdict(item)) for item in measured]  # type: ignore[misc]
+        if name in ("gemm", "attention_prefill", "attention_decode"):
+            left[name] = kept(folder, f"{name}-curves", lambda measured=measured: curves(sixteen_bit(measured)))  # type: ignore[misc]
+    lines = [TEXT, *summary(found), "", speed(), "", NEW_TEXT, *new_gpu(left), ""]
+    for name, items in found.items():
+        lines += [f"## {name}", "", *HEAD, *[row_of(item) for item in items], ""]
+    lines += noise(found)
+    draw(left, HERE / "kernels_new_gpu.png")
+    (HERE / "kernels.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

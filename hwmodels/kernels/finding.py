@@ -13,7 +13,7 @@ from hwmodels.kernels.records import element_bytes
 from hwmodels.kernels.tables import Key
 from workloads.errors import SpecError
 
-__all__ = ["Found", "find", "linked", "timing_kind", "uncalibrated"]
+__all__ = ["Found", "find", "linked", "plain_name", "same_kernel", "timing_kind", "uncalibrated"]
 
 FOREIGN = {"gemm": 3.0, "elementwise": 3.0, "attention_prefill": 6.0, "attention_decode": 6.0, "collective": 3.0}
 """How much wider, in logarithms, the band of a device is that took another one's calibration, by family.
@@ -83,7 +83,7 @@ def find(key: Key, device: Machine | None, among: tuple[Calibration, ...]) -> Fo
     if not fitting:
         raise SpecError(f"no calibration of {key.kernel} with {key.a_format} {key.w_format}".rstrip())
     best = max(fitting, key=lambda item: _nearness(item.key, key, device))
-    other = _plain(best.key.device) != _plain(device.name if device else key.device)
+    other = plain_name(best.key.device) != plain_name(device.name if device else key.device)
     if other and device is None:
         raise SpecError(f"no calibration of {key.kernel} on {key.device}: links of another machine say nothing of it")
     remarks = _differences(best.key, key, other)
@@ -105,6 +105,11 @@ def _fitting(key: Key, kernel: str, among: tuple[Calibration, ...]) -> list[Cali
 def _formats(key: Key) -> tuple[str, str]:
     """Give the formats of a key; both of 16 bit run on the same path."""
     return SIXTEEN.get(key.a_format, key.a_format), SIXTEEN.get(key.w_format, key.w_format)
+
+
+def same_kernel(one: Key, two: Key) -> bool:
+    """Say whether two keys are of one operation in one pair of formats."""
+    return one.kernel == two.kernel and _formats(one) == _formats(two)
 
 
 def _nearest_formats(key: Key, among: list[Calibration]) -> tuple[str, str]:
@@ -200,12 +205,13 @@ UNSURE = float(np.log(2))
 
 def _nearness(one: Key, key: Key, device: Machine | None) -> tuple[bool, ...]:
     name = device.name if device else key.device
-    same = _plain(one.device) == _plain(name)
+    same = plain_name(one.device) == plain_name(name)
     related = device is not None and machine(one.device).architecture == device.architecture
     kind = timing_kind(one.timing) == timing_kind(key.timing)
     alike = (one.timing == key.timing, one.framework == key.framework, one.a_format == key.a_format)
     return same, related, kind, *alike
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Give a device's name as it is compared: `A100-SXM` and `a100_sxm` are one."""
     return name.lower().replace("-", "_")

@@ -1,8 +1,9 @@
 """Matrix products: the least of all tiles and splits of k, in waves over the multiprocessors.
 
 A block computes one tile of the output. Blocks run in waves, one block a multiprocessor; a wave takes as long as its
-products or the loads of its operands from L2, and a ramp to fill and drain. The whole takes that or the traffic of the
-memory, which a few blocks cannot saturate. What a loop of repeats finds in L2 is not charged to the memory.
+products or the loads of its operands from L2, and a ramp to fill and drain; the last wave costs less than a whole one,
+since blocks start as others end. The whole takes that or the traffic of the memory, which a few blocks cannot
+saturate. What a loop of repeats finds in L2 is not charged to the memory.
 
 Source: the wave quantization of NVIDIA, Matrix Multiplication Background User's Guide, 2023; split-K as in Osama et
 al., Stream-K, PPoPP 2023, section 3; tiles are those of CUTLASS's profiler.
@@ -40,10 +41,10 @@ TILES = (
 )
 """Rows and columns of the output that one block computes."""
 
-SPLITS = (1, 2, 4, 8, 16)
+SPLITS = (1, 2, 4, 8, 16, 32, 64)
 """Blocks that share one tile, each over a part of k."""
 
-ROWS = 2048
+ROWS = 8192
 """Products costed at once: what keeps the arrays of one pass in the cache."""
 
 K_STEP = 64
@@ -64,7 +65,9 @@ class GemmCoefficients:
         split_us: A second pass over the partial sums of a split product [us].
         saturation: Share of the multiprocessors that saturate the memory.
         resident: Share of L2 within which repeats find their operands.
-        resident_rate: Bandwidth of those, in data-sheet bandwidths of the memory.
+        resident_rate: Bandwidth of those, in data-sheet bandwidths of the memory; of partial sums too.
+        quantum: How far the last wave costs a whole one: 0 as its blocks, 1 as a full wave.
+        fill_k: Steps of k that filling a block's pipeline takes.
     """
 
     t0_us: float = 3.0
@@ -78,6 +81,8 @@ class GemmCoefficients:
     saturation: float = 0.35
     resident: float = 0.3
     resident_rate: float = 2.0
+    quantum: float = 0.5
+    fill_k: float = 100.0
 
 
 def gemm_us(gemm: Gemm, machine: Machine, coefficients: GemmCoefficients) -> Array:
@@ -118,19 +123,21 @@ def product_peak(gemm: Gemm, machine: Machine) -> float:
 def _chunk_us(shape: F32, memory_us: F32, gemm: Gemm, machine: Machine, c: GemmCoefficients, peak: float) -> F32:
     batch, m, n, k = shape
     sms = np.float32(machine.sms)
-    deep = np.ceil(k * np.float32(1 / K_STEP)) * np.float32(K_STEP)
+    deep = np.ceil(k * np.float32(1 / K_STEP)) * np.float32(K_STEP) + np.float32(c.fill_k)
     best = np.full(m.shape, np.inf, np.float32)
     down = {tm: batch * np.ceil(m * np.float32(1 / tm)) for tm in {tm for tm, _ in TILES}}
     across = {tn: np.ceil(n * np.float32(1 / tn)) for tn in {tn for _, tn in TILES}}
     per_k = [np.float32(_per_k(tm, tn, gemm, machine, c, peak)) for tm, tn in TILES]
     for (tm, tn), slope in zip(TILES, per_k, strict=True):
-        np.minimum(best, _candidate(down[tm] * across[tn], deep * slope, memory_us, sms, c), out=best)
+        body = deep * slope
+        body += np.float32(c.ramp_us)
+        np.minimum(best, _candidate(down[tm] * across[tn], body, memory_us, sms, c), out=best)
     few = np.flatnonzero(down[64] * across[64] < 2 * sms)
     if few.size:
         tiles = [down[tm][few] * across[tn][few] for tm, tn in TILES]
-        partial = (4 * m * n * batch)[few] * np.float32(1e6 / (c.memory * machine.dram_bytes_per_s))
+        partial = (4 * m * n * batch)[few] * np.float32(1e6 / (c.resident_rate * machine.dram_bytes_per_s))
         best[few] = np.minimum(best[few], _split(tiles, per_k, k[few], memory_us[few], partial, sms, c))
-    return best + np.float32(c.t0_us)
+    return best * np.float32(0.5) + np.float32(c.t0_us)
 
 
 def _per_k(tm: int, tn: int, gemm: Gemm, machine: Machine, c: GemmCoefficients, peak: float) -> float:
@@ -141,8 +148,17 @@ def _per_k(tm: int, tn: int, gemm: Gemm, machine: Machine, c: GemmCoefficients, 
 
 
 def _candidate(tiles: F32, body: F32, memory_us: F32, sms: np.float32, c: GemmCoefficients) -> F32:
-    work = np.ceil(tiles * (1 / sms)) * (body + np.float32(c.ramp_us))
-    move = memory_us * np.maximum(np.float32(c.saturation) * sms / tiles, np.float32(1))
+    """Give twice the time of one choice of tile, body being that of one block [us]."""
+    waves = tiles * (1 / sms)
+    work = np.ceil(waves)
+    work *= np.float32(c.quantum)
+    move = np.float32(c.saturation) / waves
+    np.maximum(waves, np.float32(1), out=waves)
+    waves *= np.float32(1 - c.quantum)
+    work += waves
+    work *= body
+    np.maximum(move, np.float32(1), out=move)
+    move *= memory_us
     return _blended(work, move, np.float32(c.blend))
 
 
@@ -155,26 +171,31 @@ def _split(
     sms: np.float32,
     c: GemmCoefficients,
 ) -> F32:
+    """Give twice the time of the best split of k, shape (rows,) [us]."""
     best = np.full(k.shape, np.inf, np.float32)
     for split in SPLITS[1:]:
-        part = np.ceil(k * np.float32(1 / (K_STEP * split))) * np.float32(K_STEP)
-        least = np.full(k.shape, np.inf, np.float32)
+        deep = np.flatnonzero(k > K_STEP * split)
+        part = np.ceil(k[deep] * np.float32(1 / (K_STEP * split))) * np.float32(K_STEP) + np.float32(c.fill_k)
+        least, move = np.full(deep.shape, np.inf, np.float32), memory_us[deep]
         for count, slope in zip(tiles, per_k, strict=True):
-            np.minimum(least, _candidate(count * split, part * slope, memory_us, sms, c), out=least)
-        np.minimum(best, least + partial * split + np.float32(c.split_us), out=best)
+            body = part * slope
+            body += np.float32(c.ramp_us)
+            np.minimum(least, _candidate(count[deep] * split, body, move, sms, c), out=least)
+        best[deep] = np.minimum(best[deep], least + 2 * (partial[deep] * split + np.float32(c.split_us)))
     return best
 
 
 def _blended(a: F32, b: F32, blend: np.float32) -> F32:
-    """Give a maximum with a rounded corner: a root and no power, so that it is cheap."""
-    apart = a - b
-    apart *= apart
-    apart += 4 * blend * a * b
-    np.sqrt(apart, out=apart)
-    apart += a
-    apart += b
-    apart *= np.float32(0.5)
-    return apart
+    """Give twice a maximum with a rounded corner, in place: a root and no power, so that it is cheap."""
+    both = a * b
+    both *= 4 * (1 - blend)
+    a += b
+    np.multiply(a, a, out=b)
+    b -= both
+    np.maximum(b, np.float32(0), out=b)
+    np.sqrt(b, out=b)
+    a += b
+    return a
 
 
 def roofline_us(gemm: Gemm, machine: Machine) -> Array:

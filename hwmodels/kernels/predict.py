@@ -9,14 +9,15 @@ import numpy as np
 
 from hwmodels.kernels.calibration import Calibration
 from hwmodels.kernels.calibration import calibrations as shipped
-from hwmodels.kernels.finding import Found, find
+from hwmodels.kernels.finding import Found, find, plain_name, same_kernel, timing_kind
 from hwmodels.kernels.fitting import refit
-from hwmodels.kernels.machine import machine
+from hwmodels.kernels.machine import Machine, machine
 from hwmodels.kernels.processor_families import PROCESSORS, family_named
 from hwmodels.kernels.processor_finding import find_on_processor
 from hwmodels.kernels.processors import processor
 from hwmodels.kernels.records import Array
 from hwmodels.kernels.tables import Group, Key, groups
+from hwmodels.kernels.transfer import Transfer
 from workloads.errors import SpecError
 
 if TYPE_CHECKING:
@@ -29,13 +30,16 @@ COLUMNS = ("predicted_us", "low_us", "high_us", "remark")
 
 LEAST_BAND = 0.05  # half width of a band of a handful of rows, in logarithms
 FEW = 3
+WELL_KNOWN = 100  # rows of a calibration that has a say on other devices
+COMMITTEES = ("gemm", "attention_prefill", "attention_decode")
+"""Families that several devices were measured in."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Own:
     """Calibrations turned by rows of the user's own."""
 
-    found: dict[Key, Calibration]
+    found: dict[Key, Calibration | Transfer]
 
 
 def predict_table(
@@ -95,7 +99,9 @@ def device_of(group: Group) -> Any:
     return machine(group.key.device)
 
 
-def _calibration(key: Key, device: Any, own: _Own, given: tuple[Calibration, ...]) -> tuple[Calibration, str]:
+def _calibration(
+    key: Key, device: Any, own: _Own, given: tuple[Calibration, ...]
+) -> tuple[Calibration | Transfer, str]:
     if key in own.found:
         return own.found[key], "calibrated on your rows"
     found = nearest_calibration(key, device, given)
@@ -123,16 +129,36 @@ def _calibrated(rows: DataFrame, given: tuple[Calibration, ...]) -> _Own:
     """Turn the few coefficients of the nearest calibration to the user's rows, key by key."""
     if "op" not in rows.columns or "latency_us" not in rows.columns:
         raise SpecError("rows to calibrate on need the columns op, device, latency_us and those of their family")
-    own = {}
+    own: dict[Key, Calibration | Transfer] = {}
     for group, _, _ in groups(rows):
         measured = None if group is None else group.part(group.measured > 0)
         if measured is not None and len(measured.measured) >= FEW:
-            own[measured.key] = recalibrated(measured, device_of(measured), given)
+            device = device_of(measured)
+            own[measured.key] = _transfer(measured, device, given) or recalibrated(measured, device, given)
     if not own:
         raise SpecError(
             f"nothing to calibrate on: each device, op, format, timing and framework needs {FEW} rows or more"
         )
     return _Own(own)
+
+
+def _transfer(group: Group, device: Any, given: tuple[Calibration, ...]) -> Transfer | None:
+    """Ask all other devices at once where none of this kind was ever calibrated; None: it was, or too few others."""
+    key = group.key
+    if not isinstance(device, Machine) or key.family not in COMMITTEES:
+        return None
+    among = [item for item in (*given, *shipped(key.family)) if same_kernel(item.key, key)]
+    if any(plain_name(item.key.device) == plain_name(device.name) for item in among):
+        return None
+    members = tuple(
+        (item.coefficients, item.surface)
+        for item in among
+        if item.rows >= WELL_KNOWN and timing_kind(item.key.timing) in ("kernel", "graph")
+    )
+    if len(members) < FEW or timing_kind(key.timing) not in ("kernel", "graph"):
+        return None
+    return Transfer(family=family_named(key.family), kernel=key.kernel, members=members, handful=group.record,
+                    measured=group.measured)  # fmt: skip
 
 
 def recalibrated(group: Group, device: Any, given: tuple[Calibration, ...] = ()) -> Calibration:

@@ -5,14 +5,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workloads.errors import SpecError
 
-__all__ = ["Array", "Attention", "Collective", "Elementwise", "Gemm", "Places", "Record", "element_bytes", "log2"]
+__all__ = [
+    "Array",
+    "Attention",
+    "Collective",
+    "Elementwise",
+    "Gemm",
+    "Places",
+    "Record",
+    "element_bytes",
+    "log2",
+    "some",
+]
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -163,5 +175,14 @@ class Collective:
 
 Record = Gemm | Elementwise | Attention | Collective
 """What the formulas take."""
+
+R = TypeVar("R", Gemm, Elementwise, Attention, Collective)
+
+
+def some(record: R, chosen: NDArray[Any]) -> R:
+    """Keep some kernels of a record: places, or a mask."""
+    taken = {item.name: getattr(record, item.name) for item in fields(record)}
+    return replace(record, **{name: value[chosen] for name, value in taken.items() if isinstance(value, np.ndarray)})
+
 
 Columns = Mapping[str, NDArray[np.object_]]

@@ -3,7 +3,8 @@
     DSE_REFERENCE=FOLDER python reports/training/kernels_fit.py [FAMILY ...]
 
 FOLDER/measured holds the tables gemm.csv, elementwise.csv, attention_prefill.csv, attention_decode.csv, collective.csv.
-Held-out errors and bands are of fits that did not see the rows; the coefficients are then fitted on all of them.
+Errors and bands are of rows held out from fits of the chosen form; the coefficients are then fitted on all of them.
+`reports/kernels.py` holds rows out from the choice as well.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ import pandas as pd
 
 from hwmodels.kernels.calibration import Calibration, write_calibrations
 from hwmodels.kernels.families import FAMILIES
-from hwmodels.kernels.fitting import fit_rows
-from hwmodels.kernels.holdout import judge
+from hwmodels.kernels.holdout import learn
 from hwmodels.kernels.machine import Machine, machine
 from hwmodels.kernels.tables import Group, groups
 
@@ -30,7 +30,6 @@ SOURCES = {
     "llmservingsim": "casys-kaist/LLMServingSim profiler tables (MIT)",
     "aiconfigurator": "ai-dynamo/aiconfigurator 0.12.0 system data (Apache-2.0)",
 }
-BAND = (0.1, 0.9)
 LEAST = 15  # rows
 OUT = Path(__file__).resolve().parents[2] / "hwmodels" / "calibration"
 
@@ -41,19 +40,16 @@ def device_of(group: Group) -> Machine | None:
 
 
 def fitted(group: Group) -> Calibration:
-    """Judge a group on held-out rows, then fit all of it."""
-    device, family = device_of(group), FAMILIES[group.key.family]
-    judged = judge(group, device)
-    off = np.abs(judged.full / group.measured - 1)
-    low, high = np.quantile(np.log(group.measured / judged.full), BAND)
-    values, surface = fit_rows(family, [(group.record, device, group.measured)], group.key.kernel)
+    """Choose a form for a group and fit it; its errors and band are those of rows held out within the group."""
+    learned = learn(group, device_of(group))
+    off = np.abs(np.exp(-learned.ratio) - 1)
     return Calibration(
         key=group.key,
-        coefficients=values,
-        surface=surface,
-        band=(round(float(low), 4), round(float(high), 4)),
+        coefficients=learned.values,
+        surface=learned.surface,
+        band=(round(learned.band[0], 4), round(learned.band[1], 4)),
         rows=len(off),
-        split=judged.split,
+        split=learned.split,
         mean=round(float(off.mean()), 4),
         median=round(float(np.median(off)), 4),
         date=datetime.now(UTC).date().isoformat(),
