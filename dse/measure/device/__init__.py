@@ -11,6 +11,6 @@ This folder runs as a copy on a machine where nothing else of the project is ins
 | `bounds`, `integers` | error bounds; I-BERT's arithmetic |
 | `measuring`, `stopwatch`, `nvml` | one kernel: check and times, energy and clocks |
 | `gpu`, `work` | the machine; operations and bytes |
-| `runner`, `rows` | all of them: workers, tables |
+| `runner`, `rows`, `layers` | all of them: workers, tables; all layers of a model at once |
 | `compiled` | kernels compiled for GPUs that are not here |
 """

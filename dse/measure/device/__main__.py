@@ -2,7 +2,7 @@
 
 Examples:
     python -m dse.measure.device --suite all --out rows.csv --minutes 8
-    python -m dse.measure.device --signatures mine.json --out rows.csv
+    python -m dse.measure.device mine.json --out rows.csv --backend triton
     python device/__main__.py --suite smoke --out rows.csv
     python -m dse.measure.device --compile 80 90 --out compiled.json
 """
@@ -41,7 +41,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--suite", default="all", help="all, smoke, models, gemm, narrow, attention, elementwise, integer"
     )
-    parser.add_argument("--signatures", type=Path, help="JSON list of kernels to measure, instead of a suite")
+    parser.add_argument("signatures", type=Path, nargs="?", help="JSON list of kernels to measure, instead of a suite")
+    parser.add_argument("--backend", choices=("torch", "triton"), help="only kernels written in it")
     parser.add_argument("--kernel", action="append", help="measure only kernels whose name starts so; may be repeated")
     parser.add_argument("--out", type=Path, required=True, help="CSV of the rows; a second run goes on with it")
     parser.add_argument("--minutes", type=float, default=8.0, help="start no kernel after so many minutes")
@@ -59,12 +60,13 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _signatures(options: argparse.Namespace, package: str) -> list[Any]:
+def _signatures(options: argparse.Namespace, package: str) -> tuple[list[Any], list[Any]]:
     signatures = importlib.import_module(f"{package}.signatures")
     suites = importlib.import_module(f"{package}.suites")
-    if options.signatures is not None:
-        return list(suites.interleaved(signatures.read_signatures(options.signatures)))
-    return list(suites.suite(options.suite))
+    if options.signatures is None:
+        return list(suites.suite(options.suite)), []
+    found, unknown = signatures.read_signatures(options.signatures)
+    return list(suites.interleaved(found)), unknown
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,9 +93,9 @@ def _run(options: argparse.Namespace, package: str) -> int:
         print(f"{len(rows)} kernels compiled, {len(wrong)} failed or too large, {spills} with spills: {options.out}")
         return 1 if wrong else 0
     runner = importlib.import_module(f"{package}.runner")
-    found = _signatures(options, package)
+    found, unknown = _signatures(options, package)
     if options.worker:
-        return int(_work(options, runner, package, found))
+        return int(_work(options, runner, package, found, unknown))
     _refuse(options, package)
     if options.retry:
         table = importlib.import_module(f"{package}.rows").Table(options.out)
@@ -106,16 +108,27 @@ def _run(options: argparse.Namespace, package: str) -> int:
     return int(status)
 
 
-def _work(options: argparse.Namespace, runner: Any, package: str, found: list[Any]) -> int:
+def _work(options: argparse.Namespace, runner: Any, package: str, found: list[Any], unknown: list[Any]) -> int:
     kernels = importlib.import_module(f"{package}.kernels").available()
     if options.kernel:
         kernels = [kernel for kernel in kernels if kernel.name.startswith(tuple(options.kernel))]
+    if options.backend:
+        kernels = [kernel for kernel in kernels if kernel.library == options.backend]
     return int(
         runner.work(
             found, options.out, options.device, options.minutes, kernels=kernels,
+            unknown=unknown, configs=_configs(options, package),
             energy_seconds=options.energy_seconds, times=not options.check_only,
         )
     )  # fmt: skip
+
+
+def _configs(options: argparse.Namespace, package: str) -> tuple[Any, ...]:
+    """Give the models whose layers are timed as a whole: those of the suites that hold them."""
+    whole = options.signatures is None and options.suite in ("all", "models")
+    if not whole or options.kernel or options.backend:
+        return ()
+    return tuple(importlib.import_module(f"{package}.suites").CONFIGS)
 
 
 def _refuse(options: argparse.Namespace, package: str) -> None:
@@ -131,9 +144,10 @@ def _refuse(options: argparse.Namespace, package: str) -> None:
 
 def _command(options: argparse.Namespace) -> list[str]:
     start = ["-m", __package__] if __package__ and __package__ != "device" else [str(FOLDER / "__main__.py")]
-    chosen = ["--signatures", str(options.signatures)] if options.signatures else ["--suite", options.suite]
+    chosen = [str(options.signatures)] if options.signatures else ["--suite", options.suite]
     for name in options.kernel or []:
         chosen += ["--kernel", name]
+    chosen += ["--backend", options.backend] if options.backend else []
     chosen += ["--check-only"] if options.check_only else []
     more = ["--energy-seconds", str(options.energy_seconds), "--device", options.device, "--worker"]
     return [sys.executable, *start, *chosen, "--out", str(options.out), *more]

@@ -16,7 +16,7 @@ from .signatures import KernelError, Signature
 from .stopwatch import Sampled, replayed, time_eager, time_loop, time_on_cpu
 from .work import flops, least_bytes
 
-__all__ = ["Checked", "Settings", "check", "copies_of", "measure"]
+__all__ = ["Checked", "Settings", "check", "copied", "copies_of", "measure", "operands_of", "times_of"]
 
 ROTATION = 3.0
 """Bytes of all sets of operands over the last-level cache: with less, a set can survive until its turn comes again."""
@@ -110,7 +110,7 @@ def copies_of(operands: Operands, cache_bytes: int, free_bytes: float) -> tuple[
     own = sum(value.numel() * value.element_size() for value in operands.values() if _is_plain(value))
     wanted = -(-int(ROTATION * cache_bytes) // max(own, 1)) + 1
     count = max(1, min(wanted, MOST_COPIES, int(free_bytes // max(own, 1)) + 1))
-    copies = [operands, *(_copied(operands) for _ in range(count - 1))]
+    copies = [operands, *(copied(operands) for _ in range(count - 1))]
     return copies, own * count
 
 
@@ -120,7 +120,8 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and type(value) is torch.Tensor
 
 
-def _copied(operands: Operands) -> Operands:
+def copied(operands: Operands) -> Operands:
+    """Copy operands; what a library compressed is left for `Kernel.prepare`."""
     # Compressed weights are a class of their own that has no clone: they are made again of the cloned ones.
     return {name: value.clone() if _is_plain(value) else value for name, value in operands.items()}
 
@@ -154,7 +155,7 @@ def measure(kernel: Kernel, signature: Signature, settings: Settings) -> list[di
     if not settings.times:
         return [{**base, "timing": "checked only"}]
     if settings.torch_device == "cpu":
-        return [{**base, **_times(time_on_cpu(lambda: kernel.run(operands, settings.launch)))}]
+        return [{**base, **times_of(time_on_cpu(lambda: kernel.run(operands, settings.launch)))}]
     return _on_gpu(kernel, operands, settings, base)
 
 
@@ -165,7 +166,8 @@ def framework(kernel: Kernel) -> str:
     return f"triton {TRITON_VERSION}" if kernel.library == "triton" else f"torch {torch.__version__}"
 
 
-def _times(sampled: Sampled) -> dict[str, Any]:
+def times_of(sampled: Sampled) -> dict[str, Any]:
+    """Give samples as columns."""
     more = {"lower_us": sampled.lower, "upper_us": sampled.upper, "best_us": sampled.best, "timing": sampled.kind}
     return {"latency_us": sampled.median, **more, **fields_of(sampled, "samples", "calls", "method")}
 
@@ -181,7 +183,7 @@ def _on_gpu(kernel: Kernel, operands: Operands, settings: Settings, base: dict[s
         copies = [copies[0], *(kernel.prepare(copy) for copy in copies[1:])]
     calls: list[Callable[[], Any]] = [lambda one=one: kernel.run(one, launch) for one in copies]  # type: ignore[misc]
     rotating, count, method = replayed(calls, eager.best)
-    rows = [_times(time_loop("kernel_rotating", rotating, count, method))]
+    rows = [times_of(time_loop("kernel_rotating", rotating, count, method))]
     rows[0] |= {"copies": len(copies), "rotating_bytes": float(total)}
     if settings.nvml is not None:
 
@@ -193,6 +195,6 @@ def _on_gpu(kernel: Kernel, operands: Operands, settings: Settings, base: dict[s
         rows[0] |= fields_of(seen, "energy_j", "power_w", "sm_mhz", "memory_mhz", "temperature_c", "throttle")
         rows[0] |= {"energy_method": seen.method, "energy_window_s": seen.seconds}
     hot, count, method = replayed(calls[:1], eager.best)
-    rows.append(_times(time_loop("cuda_graph_or_event_loop", hot, count, method)))
-    rows.append(_times(eager))
+    rows.append(times_of(time_loop("cuda_graph_or_event_loop", hot, count, method)))
+    rows.append(times_of(eager))
     return [{**base, **row} for row in rows]

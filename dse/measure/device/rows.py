@@ -13,7 +13,7 @@ from typing import Any
 
 from .signatures import Signature, family_of
 
-__all__ = ["COLUMNS", "Table", "columns_of", "key_of", "write_whole"]
+__all__ = ["COLUMNS", "Table", "columns_of", "key_of", "key_of_entry", "write_whole"]
 
 COLUMNS = (
     "device", "op", "name", "count", "batch", "m", "n", "k", "rows", "cols", "bytes", "q_len", "kv_len", "heads",
@@ -47,6 +47,11 @@ def key_of(signature: Signature, kernel: str) -> str:
     return hashlib.sha256(repr((signature.key(), kernel)).encode()).hexdigest()[:16]
 
 
+def key_of_entry(entry: Mapping[str, Any]) -> str:
+    """Give a short name to an entry that is no signature: its operation has no kernel."""
+    return hashlib.sha256(repr(sorted(entry.items())).encode()).hexdigest()[:16]
+
+
 def columns_of(signature: Signature) -> dict[str, Any]:
     """Give a signature's columns, without sizes of other families."""
     family = family_of(signature.op)
@@ -73,7 +78,7 @@ class Table:
             with path.open(encoding="utf-8", newline="") as file:
                 self.rows = list(csv.DictReader(file))
 
-    def keys(self) -> set[str]:
+    def known(self) -> set[str]:
         """List what has been measured, or has failed."""
         return {row["key"] for row in self.rows}
 

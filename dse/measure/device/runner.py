@@ -18,9 +18,10 @@ from typing import Any
 from .gpu import bus_of, facts_of, here
 from .kernel import Kernel, launch_on
 from .kernels import available
+from .layers import layers_key, measure_layers
 from .measuring import Settings, framework, measure
 from .nvml import open_nvml
-from .rows import SOURCE, Table, columns_of, key_of, write_whole
+from .rows import SOURCE, Table, columns_of, key_of, key_of_entry, write_whole
 from .signatures import KernelError, Signature, merged
 
 __all__ = ["jobs_of", "summary_of", "supervise", "work"]
@@ -45,10 +46,23 @@ def work(
     minutes: float = 1e9,
     *,
     kernels: Sequence[Kernel] | None = None,
+    unknown: Sequence[dict[str, Any]] = (),
+    configs: Sequence[Sequence[object]] = (),
     energy_seconds: float = 0.25,
     times: bool = True,
 ) -> int:
     """Measure what is left of a list of signatures in this process; write each row as it is found.
+
+    Args:
+        signatures: What to measure.
+        out: The table.
+        torch_device: "cuda"; "cpu": Triton's interpreter.
+        minutes: After which no further kernel starts.
+        kernels: By default all that can run here.
+        unknown: Entries without a kernel, which become rows with their `error`.
+        configs: Models whose layers are timed as a whole, after everything else.
+        energy_seconds: Length of the window in which energy is read [s].
+        times: Whether to measure times after the checks.
 
     Returns:
         0, or `DEAD_CONTEXT` where the process must be started anew.
@@ -66,7 +80,10 @@ def work(
         raise KernelError(f"{out} holds rows of {', '.join(other)}, and this is {facts['device']}: give another file")
     if torch_device == "cpu":
         signatures = merged(interpretable(item) for item in signatures)
-    jobs = jobs_of(signatures, available() if kernels is None else kernels, table.keys())
+    nameless = [{**facts, **item, "source": SOURCE, "key": key_of_entry(item)} for item in unknown]
+    if new := [row for row in nameless if row["key"] not in table.known()]:
+        table.add(new)
+    jobs = jobs_of(signatures, available() if kernels is None else kernels, table.known())
     for place, (kernel, item) in enumerate(jobs):
         if time.monotonic() > end:
             print(f"time is up: {len(jobs) - place} of {len(jobs)} left; run the same command again", flush=True)
@@ -78,8 +95,34 @@ def work(
         if dead:
             current.unlink(missing_ok=True)
             return DEAD_CONTEXT
+    else:
+        if torch_device == "cuda" and times:
+            _layers(configs, table, facts, settings, end)
     current.unlink(missing_ok=True)
     return 0
+
+
+def _layers(
+    configs: Sequence[Sequence[object]], table: Table, facts: dict[str, Any], settings: Settings, end: float
+) -> None:
+    """Time all layers of models, those that are not in the table."""
+    import torch
+
+    for config in configs:
+        if layers_key(config) in table.known() or time.monotonic() > end:
+            continue
+        where = " ".join(map(str, config))
+        current_of(table.path).write_text(
+            json.dumps({"key": layers_key(config), "since": time.time()}), encoding="utf-8"
+        )
+        try:
+            torch.cuda.empty_cache()
+            row = measure_layers(config, available(), settings, torch.cuda.mem_get_info()[0] * 0.6)
+        except Exception as error:  # as above
+            reason = f"{type(error).__name__}: {error}"[:600]
+            row = {"op": "model_layers", "name": where, "source": SOURCE, "error": reason, "key": layers_key(config)}
+        table.add([{**facts, **row}])
+        print(f"layers of {where}: {row.get('error') or '{:.1f} us'.format(row['latency_us'])}", flush=True)
 
 
 def interpretable(item: Signature) -> Signature:
@@ -183,10 +226,14 @@ def _running(current: Path) -> dict[str, Any]:
 
 def _bury(key: str, reason: str, signatures: Sequence[Signature], out: Path) -> None:
     facts = json.loads(out.with_suffix(".machine.json").read_text(encoding="utf-8"))
-    for kernel, item in jobs_of(signatures, available(), set()):
-        if key_of(item, kernel.name) == key:
-            Table(out).add([{**facts, **failed(kernel, item, reason)}])
-            print(f"{kernel.name}: {reason}", file=sys.stderr, flush=True)
+    both = [*signatures, *map(interpretable, signatures)]  # a worker on a CPU has the latter
+    named = {key_of(item, kernel.name): (kernel, item) for kernel, item in jobs_of(both, available(), set())}
+    if key in named:
+        row = failed(*named[key], reason)
+    else:  # layers of a model
+        row = {"op": "model_layers", "source": SOURCE, "error": reason, "key": key}
+    Table(out).add([{**facts, **row}])
+    print(f"{row.get('kernel', row['op'])}: {reason}", file=sys.stderr, flush=True)
 
 
 def summary_of(out: Path) -> str:

@@ -28,7 +28,9 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 OPS: Mapping[str, str] = {
     **dict.fromkeys(("gemm", "bgemm"), "gemm"),
     **dict.fromkeys(("attention_prefill", "attention_decode"), "attention"),
-    **dict.fromkeys(("add", "gelu", "silu_mul", "rope", "softmax", "layernorm", "rmsnorm"), "elementwise"),
+    **dict.fromkeys(
+        ("add", "mul", "relu", "tanh", "gelu", "silu_mul", "rope", "softmax", "layernorm", "rmsnorm"), "elementwise"
+    ),
     **dict.fromkeys(("i_softmax", "i_gelu", "i_layernorm"), "elementwise"),
 }
 """Family of each operation; `i_` are the integer-only functions of I-BERT."""
@@ -141,11 +143,14 @@ def signature_of(columns: Mapping[str, Any]) -> Signature:
     return Signature(**known)
 
 
-def read_signatures(path: str | Path) -> list[Signature]:
+def read_signatures(path: str | Path) -> tuple[list[Signature], list[dict[str, Any]]]:
     """Read a JSON list of signatures; equal ones become one, with their counts added.
 
+    Returns:
+        The signatures; and the entries whose operation has no kernel, with the reason as `error`.
+
     Raises:
-        KernelError: No such file, no JSON list, or a signature that cannot be used; the message gives its place.
+        KernelError: No such file, no JSON list, or sizes that cannot be used; the message gives the entry's place.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -153,13 +158,18 @@ def read_signatures(path: str | Path) -> list[Signature]:
         raise KernelError(f"cannot read signatures from {str(path)!r}: {error}") from None
     if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
         raise KernelError(f"{path}: signatures are a JSON list of objects with op and sizes")
-    found = []
+    found, unknown = [], []
     for place, item in enumerate(content):
         try:
-            found.append(signature_of(item))
+            if item.get("op") in OPS:
+                found.append(signature_of(item))
+            else:
+                family_of(str(item.get("op", "")))
         except KernelError as error:
-            raise KernelError(f"{path}, entry {place}: {error}") from None
-    return merged(found)
+            if item.get("op") in OPS:
+                raise KernelError(f"{path}, entry {place}: {error}") from None
+            unknown.append({**item, "error": str(error)})
+    return merged(found), unknown
 
 
 def merged(signatures: Iterable[Signature]) -> list[Signature]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from .signatures import KernelError, Signature, merged
 
-__all__ = ["MODELS", "SUITES", "interleaved", "model_signatures", "suite"]
+__all__ = ["CONFIGS", "MODELS", "SUITES", "interleaved", "model_signatures", "suite"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +88,29 @@ def model_signatures(
     return [*both, *more]
 
 
+CONFIGS: tuple[tuple[object, ...], ...] = (
+    *(("bert-base", batch, length, length, "fp16") for batch, length in ((1, 128), (8, 128), (8, 512))),
+    *(
+        ("gpt2", batch, new, keys, "fp16")
+        for batch, new, keys in ((1, 1024, 1024), (8, 1024, 1024), (1, 1, 1024), (32, 1, 1024))
+    ),
+    *(
+        (name, batch, new, keys)
+        for name in ("llama-2-7b", "llama-3-8b")
+        for batch, new, keys in ((1, 2048, 2048), (1, 1, 2048), (16, 1, 2048), (64, 1, 1024))
+    ),
+    *(
+        ("llama-3-8b", batch, 1, 2048, *formats)
+        for formats in (("fp8", "fp8"), ("int8", "int8"), ("bf16", "int4"), ("bf16", "lut4"), ("bf16", "bf16_2:4"))
+        for batch in (1, 32)
+    ),
+)
+"""Arguments of `model_signatures`: models, batches, lengths and formats that are measured, layers as a whole too."""
+
+
 def _models() -> Iterator[Signature]:
-    for batch, length in ((1, 128), (8, 128), (8, 512)):
-        yield from model_signatures("bert-base", batch, length, length, "fp16")
-    for batch, new, keys in ((1, 1024, 1024), (8, 1024, 1024), (1, 1, 1024), (32, 1, 1024)):
-        yield from model_signatures("gpt2", batch, new, keys, "fp16")
-    for name in ("llama-2-7b", "llama-3-8b"):
-        for batch, new, keys in ((1, 2048, 2048), (1, 1, 2048), (16, 1, 2048), (64, 1, 1024)):
-            yield from model_signatures(name, batch, new, keys)
-    for formats in (("fp8", "fp8"), ("int8", "int8"), ("bf16", "int4"), ("bf16", "lut4"), ("bf16", "bf16_2:4")):
-        for batch in (1, 32):
-            yield from model_signatures("llama-3-8b", batch, 1, 2048, *formats)
+    for config in CONFIGS:
+        yield from model_signatures(*config)  # type: ignore[arg-type]
 
 
 SIDES = ((4096, 4096), (14336, 4096), (4096, 14336), (1024, 1024), (8192, 8192))
@@ -140,6 +152,8 @@ def _elementwise() -> Iterator[Signature]:
         for op in ("add", "gelu", "silu_mul", "softmax", "layernorm", "rmsnorm"):
             yield Signature(op=op, rows=rows, cols=cols, name="spread")
         if cols == 4096:
+            for op in ("mul", "relu", "tanh"):
+                yield Signature(op=op, rows=rows, cols=cols, name="spread")
             yield Signature(op="rope", rows=rows, cols=cols + 1024, head_dim=128, name="spread")
     yield Signature(op="softmax", rows=12 * 8 * 512, cols=512, a_dtype="fp16", name="spread")
 
@@ -169,7 +183,7 @@ def suite(name: str) -> list[Signature]:
 
     Example:
         >>> len({signature.op for signature in suite("all")})
-        14
+        17
     """
     if name == "smoke":
         return interleaved(merged(_small(signature) for maker in SUITES.values() for signature in maker()))

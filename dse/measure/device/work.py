@@ -8,12 +8,13 @@ from .signatures import Signature, family_of
 __all__ = ["flops", "least_bytes"]
 
 PER_ELEMENT = {
-    "add": 1, "gelu": 8, "silu_mul": 5, "rope": 3, "softmax": 5, "layernorm": 7, "rmsnorm": 5,
+    "add": 1, "mul": 1, "relu": 1, "tanh": 6, "gelu": 8, "silu_mul": 5,
+    "rope": 3, "softmax": 5, "layernorm": 7, "rmsnorm": 5,
     "i_softmax": 12, "i_gelu": 9, "i_layernorm": 10,
 }  # fmt: skip
 """Operations on one element, counted off the kernels' own lines; a division or a function counts as one."""
 
-STREAMS = {"add": 3, "silu_mul": 3}
+STREAMS = {"add": 3, "mul": 3, "silu_mul": 3}
 """Tensors read and written; two where nothing else is said."""
 
 INTEGER_BYTES = {"i_softmax": 4 + 1, "i_gelu": 4 + 8, "i_layernorm": 4 + 8}

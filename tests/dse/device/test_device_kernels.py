@@ -44,7 +44,7 @@ SIGNATURES: list[dict[str, Any]] = [
        "a_dtype": "fp16", "kv_dtype": kv, "page_size": page} for kv in ("fp16", "int8", "fp8") for page in (0, 16)),
     {"op": "attention_decode", "batch": 1, "kv_len": 1, "heads": 2, "head_dim": 40, "a_dtype": "fp16", "page_size": 8},
     *({"op": op, "rows": 3, "cols": 300, "a_dtype": a} for a in ("fp32", "fp16")
-      for op in ("add", "gelu", "silu_mul", "softmax", "layernorm", "rmsnorm")),
+      for op in ("add", "mul", "relu", "tanh", "gelu", "silu_mul", "softmax", "layernorm", "rmsnorm")),
     {"op": "rope", "rows": 3, "cols": 240, "head_dim": 48, "a_dtype": "fp16"},
     *({"op": op, "rows": 4, "cols": cols, "a_dtype": "int32"} for cols in (1, 300)
       for op in ("i_softmax", "i_gelu", "i_layernorm")),
@@ -56,9 +56,9 @@ SIGNATURES: list[dict[str, Any]] = [
 def test_every_kernel_written_here_agrees_with_float64_in_tritons_interpreter(tmp_path: Path) -> None:
     wanted, out = tmp_path / "signatures.json", tmp_path / "rows.csv"
     wanted.write_text(json.dumps(SIGNATURES), encoding="utf-8")
-    command = [sys.executable, "-m", "dse.measure.device", "--device", "cpu", "--signatures", str(wanted)]
+    command = [sys.executable, "-m", "dse.measure.device", "--device", "cpu", str(wanted)]
     env = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    command += ["--kernel", "triton_", "--check-only", "--out", str(out)]
+    command += ["--backend", "triton", "--check-only", "--out", str(out)]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with out.open(encoding="utf-8", newline="") as file:

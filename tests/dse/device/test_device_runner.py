@@ -85,7 +85,7 @@ def test_kernels_that_fail_die_hang_or_err_are_rows_and_the_others_go_on(tmp_pat
     assert float(rows["silu_mul"]["check_ratio"]) <= 1
 
 
-def test_a_second_run_measures_nothing_twice_and_tries_failures_again_when_asked(tmp_path: Path) -> None:
+def test_a_second_run_measures_nothing_twice(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="kernels need torch")
     from dse.measure.device.kernels.library import LIBRARY
     from dse.measure.device.runner import work
@@ -96,8 +96,11 @@ def test_a_second_run_measures_nothing_twice_and_tries_failures_again_when_asked
     first = _rows(out)
     assert [row["op"] for row in first] == ["add", "gelu"]
     assert (first[0]["name"], first[0]["count"]) == ("here", "3")
+    other = [{"op": "conv", "rows": 4, "error": "no kernel for op 'conv'"}]
+    assert work([ADD], out, "cpu", kernels=LIBRARY, unknown=other) == 0
+    assert [(row["op"], row["error"] != "") for row in _rows(out)] == [("add", False), ("gelu", False), ("conv", True)]
     before = out.read_bytes()
-    assert work([ADD, GELU], out, "cpu", kernels=LIBRARY) == 0
+    assert work([ADD, GELU], out, "cpu", kernels=LIBRARY, unknown=other) == 0
     assert out.read_bytes() == before
 
 
@@ -143,12 +146,12 @@ def test_a_table_keeps_its_rows_and_forgets_its_errors(tmp_path: Path) -> None:
     table = Table(tmp_path / "rows.csv")
     table.add([{"key": "a", "latency_us": 1.23456789}, {"key": "b", "error": "two\nlines"}])
     again = Table(tmp_path / "rows.csv")
-    assert again.keys() == {"a", "b"}
+    assert again.known() == {"a", "b"}
     assert [row["latency_us"] for row in again.rows] == ["1.23457", ""]
     assert again.rows[1]["error"] == "two lines"
     again.forget_errors()
     again.add([])
-    assert Table(tmp_path / "rows.csv").keys() == {"a"}
+    assert Table(tmp_path / "rows.csv").known() == {"a"}
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 

@@ -105,8 +105,18 @@ def test_equal_signatures_of_a_file_become_one_with_their_counts_added(tmp_path:
     path = tmp_path / "s.json"
     row = {"op": "gemm", "m": 4, "n": 8, "k": 16, "a_dtype": "fp16"}
     path.write_text(json.dumps([{**row, "count": 3, "name": "a"}, {**row, "count": 4, "name": "b"}]), encoding="utf-8")
-    (found,) = read_signatures(path)
+    ((found,), unknown) = read_signatures(path)
+    assert not unknown
     assert (found.count, found.name, found.w_dtype) == (7.0, "a", "fp16")
+
+
+def test_operations_without_a_kernel_are_kept_apart_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps([{"op": "conv", "rows": 4}, {"op": "relu", "rows": 4, "cols": 4}]), encoding="utf-8")
+    found, (unknown,) = read_signatures(path)
+    assert [item.op for item in found] == ["relu"]
+    assert (unknown["op"], unknown["rows"]) == ("conv", 4)
+    assert "no kernel for op 'conv'" in unknown["error"]
 
 
 @given(st.sampled_from(sorted(SUITES)))

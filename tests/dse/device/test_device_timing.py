@@ -12,13 +12,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="kernels need torch")
 
-from dse.measure.device import gpu, measuring  # noqa: E402
+from dse.measure.device import gpu, layers, measuring, suites  # noqa: E402
 from dse.measure.device.kernel import launch_on  # noqa: E402
 from dse.measure.device.kernels.library import LIBRARY  # noqa: E402
 from dse.measure.device.nvml import open_nvml  # noqa: E402
 from dse.measure.device.rows import COLUMNS  # noqa: E402
-from dse.measure.device.signatures import Signature  # noqa: E402
+from dse.measure.device.signatures import KernelError, Signature  # noqa: E402
 from dse.measure.device.stopwatch import KINDS, replayed, time_eager, time_loop  # noqa: E402
+from dse.measure.device.work import flops  # noqa: E402
 
 H100 = SimpleNamespace(
     name="NVIDIA H100 80GB HBM3",
@@ -142,6 +143,24 @@ def test_a_kernel_gets_a_row_for_each_kind_of_timing_with_its_energy(cuda: FakeC
     assert "energy_j" not in eager
     assert all(set(row) <= {*COLUMNS} for row in rows)
     assert all(row["lower_us"] <= row["latency_us"] <= row["upper_us"] for row in rows)
+
+
+def test_all_layers_of_a_model_run_with_weights_of_their_own(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(suites.MODELS, "tiny", suites.Model(3, 64, 4, 4, 16, 128, False, False))
+    config = ("tiny", 2, 8, 8, "fp16")
+    settings = measuring.Settings(torch_device="cpu", launch=launch_on(gpu.here("cpu")))
+    row = layers.measure_layers(config, LIBRARY, settings, free_bytes=1e9)
+    one = suites.model_signatures("tiny", 2, 8, 8, "fp16")
+    assert row["copies"] == 3
+    assert row["flops"] == sum(flops(item) * item.count for item in one)
+    assert row["latency_us"] == pytest.approx(600, rel=0.5)  # one replay
+    assert {"torch_matmul", "torch_sdpa", "torch_gelu"} <= set(row["kernel"].split())
+    assert set(row) <= set(COLUMNS)
+    half = layers.measure_layers(config, LIBRARY, settings, free_bytes=row["rotating_bytes"] / 3)
+    assert half["copies"] == 1
+    assert half["latency_us"] == pytest.approx(3 * 600, rel=0.5)  # one layer, scaled up
+    with pytest.raises(KernelError, match="no kernel for gemm fp16 int4 runs here"):
+        layers.measure_layers((*config, "int4"), LIBRARY, settings, free_bytes=1e9)
 
 
 def test_a_gpu_is_described_by_what_torch_and_nvml_say(cuda: FakeCuda) -> None:

@@ -102,8 +102,10 @@ def run_torch(operands: Operands, launch: Launch, op: str) -> Any:
     from torch.nn import functional
 
     x = operands["x"]
-    if op == "add":
-        return x + operands["y"]
+    if op in ("add", "mul"):
+        return x + operands["y"] if op == "add" else x * operands["y"]
+    if op in ("relu", "tanh"):
+        return torch.relu(x) if op == "relu" else torch.tanh(x)
     if op == "silu_mul":
         return functional.silu(x) * operands["y"]
     if op == "gelu":
@@ -186,7 +188,10 @@ LIBRARY = (
     ),
     _kernel("torch_sdpa", "attention_prefill", HALF, make_prefill, run_sdpa, judge_prefill, refuses=_refuses_prefill),
     _kernel("torch_sdpa", "attention_decode", HALF, make_decode, run_sdpa, judge_decode, refuses=_refuses_decode),
-    *(_kernel(f"torch_{op}", op, FLOATS, make_pointwise, _per_op(op), judge_pointwise) for op in ("add", "gelu")),
+    *(
+        _kernel(f"torch_{op}", op, FLOATS, make_pointwise, _per_op(op), judge_pointwise)
+        for op in ("add", "mul", "relu", "tanh", "gelu")
+    ),
     _kernel("torch_silu_mul", "silu_mul", FLOATS, make_pointwise, _per_op("silu_mul"), twice_rounded(judge_pointwise)),
     _kernel("torch_softmax", "softmax", FLOATS, make_rows, _per_op("softmax"), judge_softmax),
     _kernel("torch_layernorm", "layernorm", FLOATS, make_rows, _per_op("layernorm"), judge_norm(True)),

@@ -14,20 +14,28 @@ from .tiles import ceil_div, power_of_two
 __all__ = ["POINTWISE", "judge_pointwise", "make_pointwise"]
 
 BLOCK = 1024
+ALONE = ("gelu", "relu", "tanh")
+"""Functions of one tensor."""
 
 
 @jit
 def pointwise_kernel(x_ptr, y_ptr, out_ptr, size, OP: tl.constexpr, BLOCK: tl.constexpr):
-    """Compute gelu(x), silu(x) * y or x + y of `size` elements."""
+    """Compute a function of x, or of x and y, of `size` elements."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     ok = at < size
     x = tl.load(x_ptr + at, mask=ok, other=0.0).to(tl.float32)
     if OP == "gelu":
         out = 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))
+    elif OP == "tanh":
+        out = 1.0 - 2.0 / (tl.exp(2.0 * x) + 1.0)
+    elif OP == "relu":
+        out = tl.maximum(x, 0.0)
     else:
         y = tl.load(y_ptr + at, mask=ok, other=0.0).to(tl.float32)
-        if OP == "add":  # noqa: SIM108
+        if OP == "add":
             out = x + y
+        elif OP == "mul":
+            out = x * y
         else:
             out = x / (1.0 + tl.exp(-x)) * y
     tl.store(out_ptr + at, out.to(out_ptr.dtype.element_ty), mask=ok)
@@ -52,18 +60,23 @@ def rope_kernel(
     tl.store(out_ptr + place + HALF, (high * cos + low * sin).to(out_ptr.dtype.element_ty), mask=ok)
 
 
+def head_of(signature: Signature) -> int:
+    """Give the elements of a head to rotate; where nothing says it, 128 or what divides the columns."""
+    return signature.head_dim or (128 if signature.cols % 128 == 0 else 64)
+
+
 def make_pointwise(signature: Signature, maker: Maker) -> Operands:
     """Make `x` and `y` (rows, cols); for rope `x` (tokens, heads, head_dim), `cos` and `sin` (tokens, head_dim / 2)."""
     import torch
 
     s = signature
     if s.op == "rope":
-        dim = s.head_dim or 128
+        dim = head_of(s)
         angles = maker.uniform(s.rows, dim // 2, low=-3.2, high=3.2)
         x = maker.normal(s.rows, s.cols // dim, dim, dtype=s.a_dtype)
         return {"x": x, "cos": torch.cos(angles), "sin": torch.sin(angles), "op": "rope", "out": s.a_dtype}
     made = {"x": maker.normal(s.rows, s.cols, dtype=s.a_dtype), "op": s.op, "out": s.a_dtype}
-    return made if s.op == "gelu" else {**made, "y": maker.normal(s.rows, s.cols, dtype=s.a_dtype)}
+    return made if s.op in ALONE else {**made, "y": maker.normal(s.rows, s.cols, dtype=s.a_dtype)}
 
 
 def judge_pointwise(operands: Operands) -> Judgement:
@@ -80,9 +93,13 @@ def judge_pointwise(operands: Operands) -> Judgement:
         low, high = x[..., :half], x[..., half:]
         expected = torch.cat([low * cos - high * sin, high * cos + low * sin], -1)
         terms = torch.cat([(low * cos).abs() + (high * sin).abs(), (high * cos).abs() + (low * sin).abs()], -1)
+    elif op == "tanh":
+        expected, terms = x.tanh(), 1 + x.abs()
+    elif op == "relu":
+        expected, terms = x.clamp(min=0), x.abs()
     else:
         y = operands["y"].double()
-        expected = x + y if op == "add" else x * torch.sigmoid(x) * y
+        expected = x + y if op == "add" else x * y if op == "mul" else x * torch.sigmoid(x) * y
         terms = x.abs() + y.abs() if op == "add" else expected.abs() * (2 + x.abs())
     return Judgement(expected, 8 * u * terms + rounded(expected, out), f"8 {u:.3g} terms + {ROUNDOFF[out]:.3g} |y|")
 
@@ -117,14 +134,14 @@ def run_rope(operands: Operands, launch: Launch) -> Any:
 
 
 def _refuses(signature: Signature, device: Device) -> str:
-    dim = signature.head_dim or 128
+    dim = head_of(signature)
     return f"cols={signature.cols} is no multiple of the head of {dim}" if signature.cols % dim or dim % 2 else ""
 
 
 POINTWISE = (
     Kernel(
         name="triton_pointwise",
-        op="gelu silu_mul add",
+        op="gelu silu_mul add mul relu tanh",
         library="triton",
         formats=FLOATS,
         make=make_pointwise,
