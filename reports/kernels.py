@@ -14,6 +14,7 @@ import pickle
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,9 +169,9 @@ def main(arguments: list[str]) -> None:
     for name in FAMILIES:
         table = pd.read_csv(source / f"{name}.csv", low_memory=False)
         measured = [item for item, _, _ in groups(table) if item is not None and len(item.measured) >= LEAST]
-        found[name] = [kept(folder, name_of(item), lambda item=item: verdict(item)) for item in measured]  # type: ignore[misc]
+        found[name] = [kept(folder, name_of(item), partial(verdict, item)) for item in measured]
         if name in ("gemm", "attention_prefill", "attention_decode"):
-            left[name] = kept(folder, f"{name}-curves", lambda measured=measured: curves(sixteen_bit(measured)))  # type: ignore[misc]
+            left[name] = kept(folder, f"{name}-curves", partial(curves, sixteen_bit(measured)))
     lines = [TEXT, *summary(found), "", speed(), "", NEW_TEXT, *new_gpu(left), ""]
     for name, items in found.items():
         lines += [f"## {name}", "", *HEAD, *[row_of(item) for item in items], ""]

@@ -27,6 +27,7 @@ GAIN = 0.98  # a larger form must bring the error below this share of a smaller 
 MANY = 1000  # rows above which few coefficients are not tried
 ROUNDS = 6  # of a search that starts at the coefficients of all rows
 BAND = (0.1, 0.9)
+FAR = (0.04, 0.96)  # no end lies beyond these shares of the residuals, widened
 COVER = 0.8  # share of rows inside a band, as the other folds' residuals give it
 WIDER = np.linspace(1.0, 2.5, 16)  # how much wider than those residuals a band may become
 NARROWEST = 0.01  # half width, in logarithms
@@ -102,7 +103,7 @@ def band_of(ratio: Array, fold: Places, units: int) -> tuple[float, float]:
     """Give the ends of an 80 % band from the residuals of held-out rows, in logarithms.
 
     Rows of one unit err together: the ends move apart until each fold, on average, has 80 % of its rows within the
-    ends that the other folds give, and they lie as far out as so few units ask for: at the extremes below nine.
+    ends that the other folds give, and they lie as far out as so few units ask for, no farther than all rows but 8 %.
 
     Args:
         ratio: Logarithms of measured over predicted, shape (rows,).
@@ -121,7 +122,7 @@ def band_of(ratio: Array, fold: Places, units: int) -> tuple[float, float]:
 
 def _ends(ratio: Array, wider: float, units: int) -> tuple[float, float]:
     open_share = 1 + 1 / units
-    shares = (max(1 - (1 - BAND[0]) * open_share, 0.0), min(BAND[1] * open_share, 1.0))
+    shares = (max(1 - (1 - BAND[0]) * open_share, FAR[0]), min(BAND[1] * open_share, FAR[1]))
     low, high = np.quantile(ratio, shares)
     middle = (low + high) / 2
     half = max((high - low) / 2 * wider, NARROWEST)
