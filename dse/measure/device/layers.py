@@ -77,7 +77,7 @@ def measure_layers(
     scale = layers / kept * len(calls) / count
     whole = replace(sampled, **{name: getattr(sampled, name) * scale for name in ("median", "lower", "upper", "best")})
     first = signatures[0]
-    where = first.name.partition(":")[0]
+    where = first.name.rpartition(": ")[0]
     return {
         "op": "model_layers", "name": where, "count": 1, "batch": config[1], "q_len": config[2], "kv_len": config[3],
         "a_dtype": first.a_dtype, "w_dtype": first.w_dtype, "framework": "torch and triton",
