@@ -26,7 +26,7 @@ class Facts:
         clock_mhz: That the system reports [MHz].
         clock_source: Where from; of a virtual machine it is nominal.
         memory_gb: Main memory [GB].
-        os: Kernel and release.
+        os: Kernel and its version.
         gpu: Name; "": none.
         driver: Of the GPU.
     """
@@ -71,5 +71,5 @@ def machine_facts(clock: str | os.PathLike[str] = CLOCK) -> Facts:
         clock_mhz=round(megahertz, 1),
         clock_source=origin,
         memory_gb=round(host.memory_bytes / 1e9, 1),
-        os=f"{platform.system()} {platform.release()}",
+        os=f"{platform.system()} {platform.release().partition('-')[0]}",
     )

@@ -44,7 +44,7 @@ def measure_gpu(work: Workload, model: str, library: str) -> list[dict[str, Any]
         if done.returncode or not answer.is_file():
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise MeasureError(f"{model} with {BACKENDS[library]}: {reason}")
-        rows = pandas.read_csv(answer).assign(model=model)
+        rows = pandas.read_csv(answer).rename(columns={"error": "note"}).assign(model=model)
         return [{str(name): value for name, value in item.items()} for item in rows.to_dict("records")]
 
 

@@ -1,8 +1,9 @@
-"""Whole models on a CPU: their operators, what an operator costs more inside of a model, and the call around them.
+"""Whole models on a CPU: their operators, what they take more inside of a model, and the call around them.
 
-Inside of a model weights come from as far as all weights of the model reach, and an operator takes somewhat longer than
-alone in a loop: its instructions and operands were driven out of the innermost caches, its result needs memory. The
-second is the operation `node`, measured as what the whole model takes beyond its operators, per operator.
+Inside of a model an operator takes somewhat longer than alone in a loop: its instructions and operands were driven out
+of the innermost caches, its result needs memory (operation `node`: so much per operator and per byte of activations);
+and weights come from where all weights of the model lie (`weights`: per byte at the bandwidth of that level). Both are
+fitted to what whole models take beyond their operators.
 """
 
 from __future__ import annotations
@@ -14,33 +15,37 @@ import numpy as np
 from hwmodels.kernels.calibration import Calibration
 from hwmodels.kernels.cpu import RESULT_BYTES, CpuFunctionCoefficients
 from hwmodels.kernels.predict import predict_table
-from hwmodels.kernels.processors import processor
-from hwmodels.kernels.records import element_bytes
+from hwmodels.kernels.processors import Processor, processor
+from hwmodels.kernels.records import Array, element_bytes
 from hwmodels.kernels.tables import Key
 from workloads.errors import SpecError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["inside_models", "model_totals", "node_calibration"]
+__all__ = ["inside_calibrations", "inside_models", "model_totals"]
 
 WHOLE = "model_forward"
 LEAST = 3  # models
-FLOOR_US = 0.01
-NODE_BAND = (-0.7, 0.7)
-"""Ends of the band of `node`, in logarithms: half to twice. Assumption: no single operator shows it."""
+FLOOR = 1e-4
+BAND = (-0.7, 0.7)
+"""Ends of the band of `node` and `weights`, in logarithms: half to twice. Assumption: no single operator shows them."""
+
 STORED = ("gemm", "gemm_dynamic", "gemm_static", "gemm_nbits", "gemm_nbits_dynamic", "conv")
 """Products whose right operand is a stored weight."""
 
+INSIDE = ("node", "weights")
+
 
 def inside_models(table: DataFrame) -> DataFrame:
-    """Say of each product with a stored weight how much is touched before its weight is used again: all weights.
+    """Add to the operators of models the rows `node` and `weights`.
 
     Args:
         table: Rows of `dse measure`; one model or several, by the column `model`.
 
     Returns:
-        The rows of operators, with `reuse_bytes`, and one row `node` per model that counts its operators.
+        The rows of operators; per model one row `node` that counts its operators and has the bytes of their activations
+        on average, and one row `weights` with the bytes of all products' weights.
 
     Raises:
         SpecError: A column is missing.
@@ -51,22 +56,30 @@ def inside_models(table: DataFrame) -> DataFrame:
         if name not in table.columns:
             raise SpecError(f"totals of models need the column {name!r}, as dse measure writes it")
     rows = table[table["op"] != WHOLE].reset_index(drop=True)
-    stored = rows["op"].isin(STORED)
-    sizes = [element_bytes(name) for name in rows.loc[stored, "w_dtype"]]
-    weights = rows.loc[stored, "count"] * rows.loc[stored, "k"] * rows.loc[stored, "n"] * np.array(sizes)
-    rows["reuse_bytes"] = np.where(stored, rows["model"].map(weights.groupby(rows["model"]).sum()), np.nan)
-    return pandas.concat([rows, _nodes(rows)], ignore_index=True)
-
-
-def _nodes(rows: DataFrame) -> DataFrame:
-    """Make the row of each model that stands for its operators being inside of it; `bytes` are activations of one."""
     operators = rows[rows["op"] != "call"]
     first = operators.groupby("model", sort=False).first()
-    counts = operators.groupby("model", sort=False)[["count", "in_layers"]].sum()
-    moved = (_activations(operators) * operators["count"]).groupby(operators["model"], sort=False).sum()
     shared = first[[name for name in ("device", "framework", "timing", "threads", "source") if name in first]]
-    sizes: dict[str, Any] = {"op": "node", "rows": 1.0, "cols": 1.0, "bytes": moved / counts["count"], "name": "node"}
-    return shared.assign(**sizes, count=counts["count"], in_layers=counts["in_layers"]).reset_index()
+    added = [_row(shared, name, operators) for name in INSIDE]
+    return pandas.concat([rows, *added], ignore_index=True)
+
+
+def _row(shared: DataFrame, name: str, operators: DataFrame) -> DataFrame:
+    """Make a row per model: of its operators on average, or of all weights at once."""
+    moved = _activations(operators) if name == "node" else _weights(operators)
+    inside = operators["in_layers"].fillna(0) / operators["count"]
+
+    def total(values: Any) -> Any:
+        return values.groupby(operators["model"], sort=False).sum()
+
+    every = moved * operators["count"]
+    if name == "node":
+        count, layers = total(operators["count"]), total(operators["in_layers"].fillna(0))
+        size = total(every) / count
+    else:
+        count, size = 1.0, total(every).clip(lower=1)
+        layers = total(every * inside) / size
+    values: dict[str, Any] = {"op": name, "name": name, "rows": 1.0, "cols": 1.0, "bytes": size, "count": count}
+    return shared.assign(**values, in_layers=layers).reset_index()
 
 
 def _activations(rows: DataFrame) -> Any:
@@ -77,10 +90,17 @@ def _activations(rows: DataFrame) -> Any:
     return (rows["batch"] * (left + right + out)).fillna(rows["bytes"]).fillna(0.0)
 
 
-def node_calibration(
+def _weights(rows: DataFrame) -> Any:
+    """Give the bytes of each row's stored weight; 0: none [B]."""
+    stored = rows["op"].isin(STORED)
+    size = [element_bytes(str(name)) if known else 0.0 for name, known in zip(rows["w_dtype"], stored, strict=True)]
+    return (rows["k"] * rows["n"] * np.array(size)).where(stored, 0.0)
+
+
+def inside_calibrations(
     table: DataFrame, calibrations: tuple[Calibration, ...], *, date: str, source: str
-) -> Calibration | None:
-    """Fit `node` to what whole models take beyond their operators as predicted inside of them.
+) -> tuple[Calibration, ...]:
+    """Fit `node` and `weights` to what whole models take beyond their operators as predicted.
 
     Each model weighs as its error relative to its time.
 
@@ -91,32 +111,44 @@ def node_calibration(
         source: Whose measurements.
 
     Returns:
-        The calibration; None: fewer than `LEAST` models.
+        Both; none where there are fewer than `LEAST` models.
     """
     from scipy.optimize import nnls
 
     rows = inside_models(table)
     whole = table[table["op"] == WHOLE].set_index("model")["latency_us"]
-    parts = predict_table(rows[rows["op"] != "node"], calibrations=calibrations)
+    parts = predict_table(rows[~rows["op"].isin(INSIDE)], calibrations=calibrations)
     sums = (parts["predicted_us"].fillna(parts["latency_us"]) * parts["count"]).groupby(parts["model"]).sum()
-    nodes = rows[(rows["op"] == "node") & rows["model"].isin(whole.index)]
-    if len(nodes) < LEAST:
-        return None
+    nodes, weights = (rows[rows["op"] == name].set_index("model").reindex(whole.index) for name in INSIDE)
+    if len(whole) < LEAST:
+        return ()
+    cpu = processor(str(nodes["device"].iloc[0]))
+    counts = nodes["count"].to_numpy(dtype=float)
+    near, far = (_moved_us(item["bytes"].to_numpy(dtype=float), cpu) for item in (nodes, weights))
+    taken = whole.to_numpy(dtype=float)
+    beyond = 1 - sums.reindex(whole.index).to_numpy(dtype=float) / taken
+    terms = np.column_stack([counts, counts * near, far]) / taken[:, None]
+    (each, per_byte, per_weight), _ = nnls(terms, beyond)
+    off = np.abs(beyond - terms @ np.array([each, per_byte, per_weight]))
     first = nodes.iloc[0]
-    taken, counts = (nodes["model"].map(whole).to_numpy(dtype=float), nodes["count"].to_numpy(dtype=float))
-    moved = nodes["bytes"].to_numpy(dtype=float)
-    moved_us = moved * processor(str(first["device"])).seconds_per_byte(moved) * 1e6
-    beyond = (taken - nodes["model"].map(sums).to_numpy(dtype=float)) / taken
-    (each, per_byte), _ = nnls(np.column_stack([counts, counts * moved_us]) / taken[:, None], beyond)
-    values = CpuFunctionCoefficients(
-        t0_us=max(round(float(each), 4), FLOOR_US), value=1e-3, row=1.0, memory=round(1 / max(float(per_byte), 1e-3), 4)
-    )
-    off = np.abs(beyond - counts / taken * (each + per_byte * moved_us))
-    key = Key("cpu_elementwise", str(first["device"]), "node", "", "", str(first["timing"]), str(first["framework"]))
-    return Calibration(
-        key=key, coefficients=values, surface=None, band=NODE_BAND, rows=len(nodes), split="none; of whole models",
-        date=date, source=source, mean=round(float(off.mean()), 4), median=round(float(np.median(off)), 4),
-    )  # fmt: skip
+    made = []
+    for name, constant, slope in (("node", each, per_byte), ("weights", 0.0, per_weight)):
+        key = Key("cpu_elementwise", str(first["device"]), name, "", "", str(first["timing"]), str(first["framework"]))
+        values = CpuFunctionCoefficients(
+            t0_us=_rounded(constant), value=1e-3, row=1.0, memory=_rounded(1 / max(float(slope), 1e-3)), blend=1e-3
+        )
+        errors = {"mean": _rounded(off.mean()), "median": _rounded(np.median(off))}
+        made.append(Calibration(key=key, coefficients=values, surface=None, band=BAND, rows=len(off), date=date,
+                                split="none; errors of whole models", source=source, **errors))  # fmt: skip
+    return tuple(made)
+
+
+def _moved_us(size: Array, cpu: Processor) -> Array:
+    return np.asarray(size * cpu.seconds_per_byte(size) * 1e6)
+
+
+def _rounded(value: float | np.floating[Any]) -> float:
+    return max(round(float(value), 4), FLOOR)
 
 
 def model_totals(table: DataFrame, calibrations: tuple[Calibration, ...] = ()) -> DataFrame:

@@ -27,7 +27,7 @@ from hwmodels.kernels.fitting import fit_rows
 from hwmodels.kernels.judging import calibrate_table
 from hwmodels.kernels.predict import predict_table
 from hwmodels.kernels.processor_families import PROCESSORS
-from hwmodels.kernels.processor_totals import inside_models, model_totals, node_calibration
+from hwmodels.kernels.processor_totals import inside_calibrations, inside_models, model_totals
 from hwmodels.kernels.processors import Level, Processor, is_processor, processor, processor_names
 from workloads.errors import SpecError
 
@@ -243,32 +243,32 @@ def model_rows(nodes: int, whole_us: float, name: str = "m") -> pd.DataFrame:
     return pd.DataFrame([{**gemm, "in_layers": nodes, "latency_us": 250.0}, call, whole]).assign(**shared)
 
 
-def test_inside_of_a_model_a_weight_is_as_far_as_all_weights() -> None:
+def test_a_model_has_a_row_of_its_operators_and_one_of_its_weights() -> None:
     rows = inside_models(pd.concat([model_rows(10, 1.0), model_rows(20, 1.0, "n")]))
-    far = rows[rows.op == "gemm"].set_index("model").reuse_bytes
-    assert far["m"] == 10 * 256 * 256 * 4
-    assert far["n"] == 2 * far["m"]
+    weights = rows[rows.op == "weights"].set_index("model")
+    assert weights.bytes["m"] == 10 * 256 * 256 * 4
+    assert weights.bytes["n"] == 2 * weights.bytes["m"]
     nodes = rows[rows.op == "node"].set_index("model")
     assert list(nodes["count"]) == [10, 20]
     assert nodes.bytes["m"] == 2 * 64 * 256 * 4
 
 
-def test_what_an_operator_takes_more_inside_of_models_is_found() -> None:
-    tables = [model_rows(count, 1.0, f"m{count}") for count in (5, 10, 20, 40)]
-    plain = pd.concat(tables, ignore_index=True)
+def test_what_operators_take_more_inside_of_models_is_found() -> None:
+    plain = pd.concat([model_rows(count, 1.0, f"m{count}") for count in (5, 10, 20, 40, 80)], ignore_index=True)
     rows = inside_models(plain)
-    kernels = predict_table(rows[rows.op != "node"])
+    kernels = predict_table(rows[~rows.op.isin(["node", "weights"])])
     sums = (kernels.predicted_us * kernels["count"]).groupby(kernels.model).sum()
-    whole = plain.model.map(sums) + 5.0 * plain.model.str[1:].astype(float)
-    made = node_calibration(
-        plain.assign(latency_us=plain.latency_us.where(plain.op != "model_forward", whole)), (), date="d", source="s"
-    )
-    assert made is not None
-    totals = model_totals(plain, (made,))
-    assert totals.predicted_us.to_numpy() == pytest.approx(whole[plain.op == "model_forward"].to_numpy(), rel=1e-3)
+    far = rows[rows.op == "weights"].set_index("model").bytes
+    more_us = 5.0 * far.index.str[1:].astype(float) + far * processor("epyc-naples").seconds_per_byte(far) * 1e6
+    whole = plain.model.map(sums + more_us)
+    measured = plain.assign(latency_us=plain.latency_us.where(plain.op != "model_forward", whole))
+    made = inside_calibrations(measured, (), date="2026-01-01", source="a test")
+    assert [item.key.kernel for item in made] == ["node", "weights"]
+    totals = model_totals(plain, made)
+    assert totals.predicted_us.to_numpy() == pytest.approx(whole[plain.op == "model_forward"].to_numpy(), rel=0.01)
     assert totals.layer_us["m10"] == pytest.approx((totals.predicted_us["m10"] - 15) / 2, rel=0.1)
     assert (totals.low_us < totals.predicted_us).all()
-    assert node_calibration(model_rows(5, 1.0), (), date="d", source="s") is None
+    assert inside_calibrations(model_rows(5, 1.0), (), date="2026-01-01", source="a test") == ()
 
 
 @pytest.mark.parametrize("name", PROCESSORS)
