@@ -263,10 +263,10 @@ def said(table: pd.DataFrame) -> str:
     predicted = [rows["fp32"]["predicted_us"] / rows[form]["predicted_us"] for form in ("int8", "w4", "w8")]
     return (
         f"On this CPU (AVX2, no int8 dot product) dynamic int8 is {gain:.2f} times as fast as fp32 on {name}, "
-        f"predicted {predicted[0]:.2f}: ONNX Runtime's 8-bit products reach the rate of its fp32 products, no more; the "
-        f"gain of 2 that other CPUs show is not here. int4 in groups is no faster than int8 ({four:.2f} times fp32, "
-        f"predicted {predicted[1]:.2f}), and weight-only int8 by channel, which quantizes activations in the kernel, is "
-        f"slower ({eight:.2f}, predicted {predicted[2]:.2f})."
+        f"predicted {predicted[0]:.2f}: ONNX Runtime's 8-bit products reach the rate of its fp32 products, no more; "
+        f"the gain of 2 that other CPUs show is not here. int4 in groups is no faster than int8 ({four:.2f} x fp32, "
+        f"predicted {predicted[1]:.2f}), and weight-only int8 by channel, which quantizes activations in the kernel, "
+        f"is slower ({eight:.2f}, predicted {predicted[2]:.2f})."
     )
 
 

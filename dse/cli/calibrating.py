@@ -12,6 +12,9 @@ from dse.cli.predicting import read_table
 from workloads.errors import SpecError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from hwmodels.kernels.calibration import Calibration
     from hwmodels.kernels.judging import Judgement
 
 __all__ = ["calibrate"]
@@ -50,10 +53,31 @@ def calibrate(
     found = calibrate_table(table, columns, date=today, source=source)
     _print(found)
     kept = tuple(item.calibration for item in found if item.calibration is not None)
+    kept += _inside_models(table, kept, today, source or "rows given by the user")
     if out is not None:
         with atomic_write(out) as part:
             part.write_text(write_calibrations(kept, "dse calibrate"), encoding="utf-8")
         print(f"{out}: {len(kept)} calibrations; use them with dse predict --calibration {out}")
+
+
+def _inside_models(table: DataFrame, kept: tuple[Calibration, ...], date: str, source: str) -> tuple[Calibration, ...]:
+    """Fit what operators take more inside of models, for each CPU and library whose whole models were timed."""
+    from hwmodels.kernels.processor_totals import inside_calibrations
+    from hwmodels.kernels.processors import is_processor
+
+    made: tuple[Calibration, ...] = ()
+    if "model" not in table.columns or "count" not in table.columns:
+        return made
+    for (device, _), rows in table.groupby(["device", "framework"]):
+        if is_processor(str(device)) and (rows["op"] == "model_forward").any():
+            more = inside_calibrations(rows, kept, date=date, source=source)
+            for item in more[:1]:
+                off = f"{item.mean:.1%} of their time in the mean, median {item.median:.1%}"
+                print(
+                    f"{item.rows} whole models on {device}: off by {off}, fitted with what operators take more inside"
+                )
+            made += more
+    return made
 
 
 def _print(found: tuple[Judgement, ...]) -> None:

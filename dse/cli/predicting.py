@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from hwmodels.kernels.calibration import Calibration
+
 __all__ = ["predict", "read_table"]
 
 
@@ -37,13 +39,32 @@ def predict(
     if device:
         rows = rows.assign(device=device)
         measured = measured.assign(device=device) if measured is not None else None
-    answer = predict_table(rows, measured, given)
+    answer = _with_models(predict_table(rows, measured, given), given)
     with atomic_write(out) as part:
         answer.to_csv(part, index=False)
     predicted = int(answer["predicted_us"].notna().sum())
     print(f"{out}: {predicted} of {len(answer)} rows predicted")
     for reason, number in answer.loc[answer["predicted_us"].isna(), "remark"].value_counts().items():
         print(f"  {number} not predicted: {reason}")
+
+
+def _with_models(answer: DataFrame, given: tuple[Calibration, ...]) -> DataFrame:
+    """Predict the rows of whole models from those of their operators, on CPUs."""
+    from hwmodels.kernels.processor_totals import WHOLE, model_totals
+    from hwmodels.kernels.processors import is_processor
+
+    if not {"model", "count", "in_layers"} <= set(answer.columns):
+        return answer
+    on_cpu = answer["device"].astype(str).map(is_processor)
+    for (_, _), rows in answer[on_cpu].groupby(["device", "framework"]):
+        totals = model_totals(rows.drop(columns=["predicted_us", "low_us", "high_us", "remark"]), given)
+        for place in rows.index[rows["op"] == WHOLE]:
+            total = totals.loc[rows.loc[place, "model"]]
+            for name in ("predicted_us", "low_us", "high_us"):
+                answer.loc[place, name] = total[name]
+            missing = int(total["unknown"])
+            answer.loc[place, "remark"] = f"without {missing} operators that no calibration serves" if missing else ""
+    return answer
 
 
 def read_table(path: Path) -> DataFrame:

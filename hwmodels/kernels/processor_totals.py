@@ -23,7 +23,7 @@ from workloads.errors import SpecError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["inside_calibrations", "inside_models", "model_totals"]
+__all__ = ["WHOLE", "inside_calibrations", "inside_models", "model_totals"]
 
 WHOLE = "model_forward"
 LEAST = 3  # models

@@ -28,7 +28,9 @@ def test_a_model_is_measured_calibrated_on_and_predicted(dse_run: Run, tmp_path:
     answer = pd.read_csv(out)
     products = answer[answer.op == "gemm"]
     assert products.remark.isna().all()  # by the very calibration
-    assert (answer[answer.op != "model_forward"].predicted_us > 0).all()
+    assert (answer.predicted_us > 0).all()
+    parts, whole = answer[answer.op != "model_forward"], answer[answer.op == "model_forward"].iloc[0]
+    assert whole.predicted_us > (parts.predicted_us * parts["count"]).sum()
 
 
 @pytest.mark.slow

@@ -195,7 +195,7 @@ def test_a_cpu_without_rows_of_its_own_takes_the_shipped_ones_with_a_wider_band(
     own, other = predict_table(table), predict_table(table.assign(device=str(path)))
     assert own.predicted_us.notna().all()
     assert (other.remark.str.startswith("calibrated on epyc-naples")).all()
-    widths = [float(np.log(found.high_us / found.low_us).iloc[0]) for found in (own, other)]
+    widths = [float(np.log(found.high_us.iloc[0] / found.low_us.iloc[0])) for found in (own, other)]
     assert widths[1] > 2 * widths[0]
 
 
@@ -235,8 +235,8 @@ def test_ceilings_are_the_longer_of_computing_and_moving() -> None:
 
 
 def model_rows(nodes: int, whole_us: float, name: str = "m") -> pd.DataFrame:
-    shared = {"device": "epyc-naples", "framework": "onnxruntime 1.32.0", "timing": "cpu_thread_time", "model": name}
-    shared |= {"threads": 1, "source": "a test"}
+    shared: dict[str, Any] = {"device": "epyc-naples", "framework": "onnxruntime 1.32.0", "model": name}
+    shared |= {"timing": "cpu_thread_time"} | {"threads": 1, "source": "a test"}
     gemm = {"op": "gemm", "batch": 1, "m": 64, "n": 256, "k": 256, "a_dtype": "fp32", "w_dtype": "fp32", "count": nodes}
     call = {"op": "call", "rows": 1, "cols": 1, "bytes": 8, "a_dtype": "fp32", "count": 1, "latency_us": 15.0}
     whole = {"op": "model_forward", "count": 1, "in_layers": 2, "latency_us": whole_us}
@@ -259,7 +259,10 @@ def test_what_operators_take_more_inside_of_models_is_found() -> None:
     kernels = predict_table(rows[~rows.op.isin(["node", "weights"])])
     sums = (kernels.predicted_us * kernels["count"]).groupby(kernels.model).sum()
     far = rows[rows.op == "weights"].set_index("model").bytes
-    more_us = 5.0 * far.index.str[1:].astype(float) + far * processor("epyc-naples").seconds_per_byte(far) * 1e6
+    more_us = (
+        5.0 * far.index.str[1:].astype(float)
+        + far * processor("epyc-naples").seconds_per_byte(far.to_numpy(dtype=float)) * 1e6
+    )
     whole = plain.model.map(sums + more_us)
     measured = plain.assign(latency_us=plain.latency_us.where(plain.op != "model_forward", whole))
     made = inside_calibrations(measured, (), date="2026-01-01", source="a test")
