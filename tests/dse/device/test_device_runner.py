@@ -32,6 +32,7 @@ FAULTS = {
 
 WORKER = """
 import sys, time, os
+sys.modules["triton"] = None  # kernels of torch do; importing it takes seconds
 sys.path.insert(0, {root!r})
 from dataclasses import replace
 from pathlib import Path
