@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+from hwmodels.kernels.calibration import calibrations
 from hwmodels.kernels.families import FAMILIES
-from hwmodels.kernels.fitting import Rows, fit_rows
 from hwmodels.kernels.machine import machine
+from hwmodels.kernels.predict import WELL_KNOWN
+from hwmodels.kernels.records import Places
 from hwmodels.kernels.tables import Group, Key
-from hwmodels.kernels.transfer import Belief, Member, choose_kernels, outlook, transferred
+from hwmodels.kernels.transfer import Belief, Member, Outlook, choose_kernels, outlook, transferred
 
 NUMBERS = (0, 3, 5, 10, 20, 50)
-CANDIDATES = 1500
+CANDIDATES = 700
+DRAWS = 5
 TARGETS = ("cuda_graph_or_event_loop", "profiler_kernel_time")
 
 
@@ -41,35 +44,39 @@ def sixteen_bit(found: list[Group]) -> list[Group]:
 
 
 def curves(found: list[Group]) -> list[Curve]:
-    """Leave each device out: predict it from the others' calibrations, and after a number of its kernels.
+    """Leave each device out: predict it from the others' shipped calibrations, and after a number of its kernels.
 
     Args:
         found: Groups of one family and of 16-bit formats; those timed in a loop or by a profiler are targets.
     """
-    members: dict[Key, Member] = {}
-    for group in (item for item in found if len(item.measured) >= 100):
-        rows: Rows = [(group.record, machine(group.key.device), group.measured)]
-        members[group.key] = fit_rows(FAMILIES[group.key.family], rows, group.key.kernel)
-    targets = [item for item in found if item.key in members and item.key.timing in TARGETS]
-    return [curve(item, [fit for key, fit in members.items() if key.device != item.key.device]) for item in targets]
+    keys = {item.key for item in found if len(item.measured) >= WELL_KNOWN}
+    shipped = [item for item in calibrations(found[0].key.family) if item.key in keys]
+    targets = [item for item in found if item.key in keys and item.key.timing in TARGETS]
+    return [
+        curve(group, [(item.coefficients, item.surface) for item in shipped if item.key.device != group.key.device])
+        for group in targets
+    ]
 
 
 def curve(group: Group, members: list[Member]) -> Curve:
-    """Judge one device by the calibrations of others and 0 to 50 of its own kernels."""
+    """Judge one device by the calibrations of others and 0 to 50 of its own kernels, over draws of candidates."""
     family, device, kernel = FAMILIES[group.key.family], machine(group.key.device), group.key.kernel
-    some = np.random.default_rng(1).permutation(len(group.measured))[:CANDIDATES]
     thought = outlook(family, members, group.record, device, kernel)
-    order = some[choose_kernels(thought.part(some), Belief(), max(NUMBERS))]
-    found = []
-    for number in NUMBERS:
-        chosen = order[:number]
-        rest = np.setdiff1d(np.arange(len(group.measured)), chosen)
-        time, half = transferred(thought.part(rest), thought.part(chosen), group.measured[chosen])
-        ratio = np.log(group.measured[rest] / time)
-        off = 100 * np.abs(time / group.measured[rest] - 1)
-        found.append((float(off.mean()), float(np.median(off)), float(100 * (np.abs(ratio) <= half).mean())))
-    mean, median, inside = (tuple(column) for column in zip(*found, strict=True))
+    found = np.zeros((len(NUMBERS), 3))
+    for seed in range(DRAWS):
+        some = np.random.default_rng(seed).permutation(len(group.measured))[:CANDIDATES]
+        order = some[choose_kernels(thought.part(some), Belief(), max(NUMBERS))]
+        found += [_errors(group, thought, order[:number]) for number in NUMBERS]
+    mean, median, inside = (tuple(column.tolist()) for column in found.T / DRAWS)
     return Curve(group.key, mean, median, inside)
+
+
+def _errors(group: Group, thought: Outlook, chosen: Places) -> tuple[float, float, float]:
+    rest = np.setdiff1d(np.arange(len(group.measured)), chosen)
+    time, half = transferred(thought.part(rest), thought.part(chosen), group.measured[chosen])
+    off = 100 * np.abs(time / group.measured[rest] - 1)
+    inside = np.abs(np.log(group.measured[rest] / time)) <= half
+    return float(off.mean()), float(np.median(off)), float(100 * inside.mean())
 
 
 def draw(found: dict[str, list[Curve]], path: Path) -> None:

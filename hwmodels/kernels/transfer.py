@@ -29,6 +29,9 @@ Member = tuple[Any, Surface | None]
 STEP = 0.1  # of a logarithm: to differentiate a formula by its coefficients
 ROBUST = 1.5  # residuals beyond so many deviations count as sizes, not squares
 ROUNDS = 8
+EXTREME = 0.12
+"""Share of kernels at each end of a size that are not chosen to be measured: there formulas err most, and what is
+learned holds for few others. Of 0, 5, 12, 16 and 20 % that of the least error on rows outside of the final ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +126,7 @@ def _covariance(one: Outlook, two: Outlook, belief: Belief) -> Array:
 
 
 def choose_kernels(thought: Outlook, belief: Belief, number: int) -> list[int]:
-    """Choose the kernels whose measurement says most about all others.
+    """Choose the kernels whose measurement says most about all others, among those of common size.
 
     Args:
         thought: Of kernels that could be measured.
@@ -134,11 +137,15 @@ def choose_kernels(thought: Outlook, belief: Belief, number: int) -> list[int]:
         Their places.
     """
     covariance = _covariance(thought, thought, belief)
+    ends = np.quantile(thought.features, (EXTREME, 1 - EXTREME), axis=0)
+    extreme = ((thought.features < ends[0]) | (thought.features > ends[1])).any(axis=1)
+    if (~extreme).sum() < number:
+        extreme[:] = False
     chosen: list[int] = []
     for _ in range(min(number, len(covariance))):
         noisy = np.diag(covariance) + belief.noise**2
         gain = (covariance**2).sum(axis=0) / noisy
-        gain[chosen] = -1
+        gain[extreme], gain[chosen] = -1, -2
         best = int(np.argmax(gain))
         chosen.append(best)
         covariance = covariance - np.outer(covariance[best], covariance[best]) / noisy[best]
