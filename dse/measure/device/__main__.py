@@ -85,6 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, package: str) -> int:
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     if options.compile:
         compiled = importlib.import_module(f"{package}.compiled")
         rows = compiled.compile_all(tuple(options.compile), options.out, options.brief)
@@ -101,7 +102,6 @@ def _run(options: argparse.Namespace, package: str) -> int:
         table = importlib.import_module(f"{package}.rows").Table(options.out)
         table.forget_errors()
         table.add([])
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     status = runner.supervise(_command(options), found, options.out, options.minutes)
     if status == 0:
         print(runner.summary_of(options.out))
@@ -114,6 +114,8 @@ def _work(options: argparse.Namespace, runner: Any, package: str, found: list[An
         kernels = [kernel for kernel in kernels if kernel.name.startswith(tuple(options.kernel))]
     if options.backend:
         kernels = [kernel for kernel in kernels if kernel.library == options.backend]
+    if options.signatures is not None and not options.kernel:
+        unknown = [*unknown, *runner.unserved(found, kernels)]
     return int(
         runner.work(
             found, options.out, options.device, options.minutes, kernels=kernels,

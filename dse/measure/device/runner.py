@@ -24,7 +24,7 @@ from .nvml import open_nvml
 from .rows import SOURCE, Table, columns_of, key_of, key_of_entry, write_whole
 from .signatures import KernelError, Signature, merged
 
-__all__ = ["jobs_of", "summary_of", "supervise", "work"]
+__all__ = ["jobs_of", "summary_of", "supervise", "unserved", "work"]
 
 DEAD_CONTEXT = 75  # exit status of a worker whose CUDA context a kernel broke
 HANG_S = 150.0
@@ -37,6 +37,19 @@ def jobs_of(
     """Pair signatures with the kernels that serve them, without those that are done."""
     pairs = [(kernel, item) for item in signatures for kernel in kernels if kernel.serves(item)]
     return [(kernel, item) for kernel, item in pairs if key_of(item, kernel.name) not in done]
+
+
+def unserved(signatures: Sequence[Signature], kernels: Sequence[Kernel]) -> list[dict[str, Any]]:
+    """List the signatures that none of some kernels serves, as entries with their `error`."""
+    alone = [item for item in signatures if not any(kernel.serves(item) for kernel in kernels)]
+    libraries = " or ".join(dict.fromkeys(kernel.library for kernel in kernels)) or "any library"
+    return [
+        {
+            **columns_of(item),
+            "error": f"no kernel of {libraries} for {item.op} with {item.a_dtype} {item.second}".strip(),
+        }
+        for item in alone
+    ]
 
 
 def work(

@@ -105,6 +105,17 @@ def test_a_second_run_measures_nothing_twice(tmp_path: Path) -> None:
     assert out.read_bytes() == before
 
 
+def test_a_signature_that_the_chosen_library_has_no_kernel_for_is_not_lost() -> None:
+    pytest.importorskip("torch", reason="kernels need torch")
+    from dse.measure.device.kernels.library import LIBRARY
+    from dse.measure.device.runner import unserved
+
+    narrow = Signature(op="gemm", m=1, n=64, k=128, a_dtype="fp16", w_dtype="int4")
+    (found,) = unserved([ADD, narrow], LIBRARY)
+    assert (found["op"], found["w_dtype"], found["n"]) == ("gemm", "int4", 64)
+    assert found["error"] == "no kernel of torch for gemm with fp16 int4"
+
+
 def test_a_worker_that_cannot_begin_ends_the_run(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="kernels need torch")
     from dse.measure.device.runner import supervise
