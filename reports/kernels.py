@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,19 @@ from hwmodels.kernels.machine import machine
 from hwmodels.kernels.records import Array, Gemm
 from hwmodels.kernels.tables import Group, groups
 from reports.kernels_new_gpu import NUMBERS, Curve, curves, draw, sixteen_bit
-from reports.kernels_splits import LEAST, Verdict, below_floor, scatter, verdict
-from reports.kernels_text import ASKED, FLOOR_HEAD, HEAD, KINDS, NEW_HEAD, NEW_TEXT, NOISE_TEXT, POOL_HEAD, TEXT
+from reports.kernels_splits import LEAST, Verdict, apart, below_floor, default_times, scatter, verdict
+from reports.kernels_text import (
+    ASKED,
+    FLOOR_HEAD,
+    FRAMEWORK_HEAD,
+    HEAD,
+    KINDS,
+    NEW_HEAD,
+    NEW_TEXT,
+    NOISE_TEXT,
+    POOL_HEAD,
+    TEXT,
+)
 
 HERE = Path(__file__).parent
 
@@ -70,7 +82,8 @@ def row_of(item: Verdict) -> str:
     inside += f" / {100 * item.final.inside.mean():.0f}" if item.kept.any() else ""
     return cells(
         key.device, key.kernel, f"{key.a_format} {key.w_format}".strip(), f"{key.timing}, {key.framework}",
-        str(len(measured)), judged.split, error(item.roofline, measured), error(item.four, measured),
+        str(len(measured)), judged.split, error(item.roofline, measured), error(default_times(item.group), measured),
+        error(item.four, measured),
         error(judged.formula, measured), error(judged.full, measured), final, inside,
     )  # fmt: skip
 
@@ -87,6 +100,7 @@ def pooled(items: list[Verdict]) -> list[str]:
     return [
         f"{len(items)}, {len(measured)}",
         error(np.concatenate([item.roofline for item in items]), measured),
+        error(np.concatenate([default_times(item.group) for item in items]), measured),
         error(np.concatenate([item.four for item in items]), measured),
         error(np.concatenate([item.judged.formula for item in items]), measured),
         error(full, measured),
@@ -131,6 +145,14 @@ def noise(found: dict[str, list[Verdict]]) -> list[str]:
         if pairs >= 30:
             lines.append(cells(item.key.device, f"{item.key.a_format} {item.key.w_format}", item.key.timing,
                                str(pairs), f"{mean:.1f} / {median:.1f}"))  # fmt: skip
+    lines += [*FRAMEWORK_HEAD]
+    sixteen = [item for item in found["gemm"] if KINDS["16-bit products, new shapes"](item.key)]
+    for one, two in combinations(sixteen, 2):
+        off = apart(one.group, two.group) if one.key.device == two.key.device else np.empty(0)
+        if len(off) >= 10:
+            lines.append(cells(one.key.device, f"{one.key.timing}, {one.key.framework}",
+                               f"{two.key.timing}, {two.key.framework}", str(len(off)),
+                               f"{off.mean():.1f} / {np.median(off):.1f}"))  # fmt: skip
     lines += [*FLOOR_HEAD]
     for item in (item for family in found.values() for item in family):
         memory, arithmetic = below_floor(item.group)

@@ -121,3 +121,22 @@ def scatter(group: Group) -> tuple[int, float, float]:
     near = same & (record.m[two] <= 1.01 * record.m[one])
     apart = 100 * np.abs(group.measured[two[near]] / group.measured[one[near]] - 1)
     return len(apart), float(apart.mean()) if len(apart) else np.nan, float(np.median(apart)) if len(apart) else np.nan
+
+
+def apart(one: Group, two: Group) -> Array:
+    """Say how far two groups lie apart on the products that both measured, in percent, shape (pairs,)."""
+    names = ["batch", "m", "n", "k"]
+    both = [
+        item.table.assign(**{name: getattr(item.record, name) for name in names}, us=item.measured)
+        .groupby(names)["us"]
+        .median()
+        for item in (one, two)
+    ]
+    shared = both[0].index.intersection(both[1].index)
+    return np.asarray(100 * np.abs(both[1][shared] / both[0][shared] - 1), dtype=np.float64)
+
+
+def default_times(group: Group) -> Array:
+    """Predict a group by the formula with the coefficients that no measurement turned [us]."""
+    family = FAMILIES[group.key.family]
+    return family.time_us(group.record, device_of(group), family.coefficients(), group.key.kernel)

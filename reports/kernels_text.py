@@ -43,6 +43,7 @@ row lengths or message sizes are held out, never random rows. Written by `report
 measurements that do not ship.
 
 - **Roofline**: the data sheet only, nothing fitted.
+- **Uncalibrated**: the family's formula with default coefficients, its constant of no timing in particular.
 - **Four parameters**: constant, two efficiencies and a corner, fitted on the same folds.
 - **Formula**, **with correction**: the family's formula, then with its smooth correction. Of each fold's rows the fit
   saw none, and the choice among forms (few or all coefficients; no, wide or narrow correction) was made by
@@ -64,15 +65,15 @@ Rows of all groups pooled. Weighted: sum of errors over sum of times, in percent
 """
 
 POOL_HEAD = (
-    ("| kernels | asked | groups, rows | roofline | four parameters | formula | with correction | weighted | final "
-    "| worst group, with correction | in 80 % band |"),
-    "|---|---|---|---|---|---|---|---|---|---|---|",
+    ("| kernels | asked | groups, rows | roofline | uncalibrated | four parameters | formula | with correction "
+    "| weighted | final | worst group, with correction | in 80 % band |"),
+    "|---|---|---|---|---|---|---|---|---|---|---|---|",
 )
 
 HEAD = (
-    ("| device | kernel | formats | timing, framework | rows | held out | roofline | four parameters | formula "
-    "| with correction | final | in 80 % band |"),
-    "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ("| device | kernel | formats | timing, framework | rows | held out | roofline | uncalibrated | four parameters "
+    "| formula | with correction | final | in 80 % band |"),
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
 )
 
 NEW_TEXT = """## A GPU without measurements, and after a number of kernels
@@ -95,8 +96,7 @@ NEW_HEAD = (
 NOISE_TEXT = """## What no model of shapes can meet
 
 Neighbours: products of one (n, k) whose m differ by 1 % or less, in the same table; how far their times lie apart. A
-model that is smooth in m errs by about half of it. The same bf16 product through different frameworks on one kind of
-GPU lies 4 to 9 / 2.6 to 7.5 % apart (README of the tables).
+model that is smooth in m errs by about half of it.
 """
 
 FLOOR_HEAD = (
@@ -106,4 +106,12 @@ FLOOR_HEAD = (
     "",
     "| device | kernel | formats | timing | rows | memory | arithmetic |",
     "|---|---|---|---|---|---|---|",
+)
+
+FRAMEWORK_HEAD = (
+    "",
+    "The same 16-bit products on one kind of GPU through two frameworks and timings:",
+    "",
+    "| device | one | two | products | apart |",
+    "|---|---|---|---|---|",
 )
