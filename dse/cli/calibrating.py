@@ -35,7 +35,8 @@ def calibrate(
     """Fit a calibration per device, operation, formats, timing and framework, and say how far off it is.
 
     Errors are mean / median in percent of rows that the fit did not see: whole combinations of sizes (or models) are
-    left out in turn. ceilings: the roofline of the device; before: what `dse predict` says without these rows.
+    left out in turn. ceilings: the roofline of the device; before: what `dse predict` says with the calibrations that
+    ship, which may have seen these very rows.
     """
     from datetime import UTC, datetime
 

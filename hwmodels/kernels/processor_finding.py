@@ -57,7 +57,9 @@ def _found(best: Calibration, key: Key) -> Found:
     remarks = [f"calibrated on {best.key.device}"] if other else []
     if best.key.kernel != key.kernel:
         remarks.append(f"as {best.key.kernel}")
-    if best.key.framework != key.framework:
+    if key.timing and best.key.timing != key.timing:
+        remarks.append(f"timing {best.key.timing}")
+    if key.framework and best.key.framework != key.framework:
         remarks.append(f"framework {best.key.framework}")
     if not remarks:
         return Found(best, "")

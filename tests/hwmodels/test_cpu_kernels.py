@@ -193,6 +193,8 @@ def test_a_cpu_without_rows_of_its_own_takes_the_shipped_ones_with_a_wider_band(
     path.write_text(device_file(), encoding="utf-8")
     table = measured_rows(CpuProductCoefficients()).assign(framework="onnxruntime 1.32.0")[:5]
     own, other = predict_table(table), predict_table(table.assign(device=str(path)))
+    assert (own.remark == "").all()
+    assert (predict_table(table.assign(timing="process_wall_time")).remark == "timing cpu_thread_time").all()
     assert own.predicted_us.notna().all()
     assert (other.remark.str.startswith("calibrated on epyc-naples")).all()
     widths = [float(np.log(found.high_us.iloc[0] / found.low_us.iloc[0])) for found in (own, other)]
