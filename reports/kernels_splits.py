@@ -95,9 +95,7 @@ def four_parameters(group: Group, device: Machine | None, fold: Places) -> Array
     for number in np.unique(fold):
         seen = fold != number
         start = np.log([np.min(group.measured[seen]), 0.75, 0.85, 2.0])
-        best = least_squares(
-            misfit, start, args=(seen,), loss="soft_l1", f_scale=0.1, bounds=(start - 2, start + 2)
-        )
+        best = least_squares(misfit, start, args=(seen,), loss="soft_l1", f_scale=0.1, bounds=(start - 2, start + 2))
         out[~seen] = time(best.x, ~seen)
     return out
 

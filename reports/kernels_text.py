@@ -65,14 +65,18 @@ Rows of all groups pooled. Weighted: sum of errors over sum of times, in percent
 """
 
 POOL_HEAD = (
-    ("| kernels | asked | groups, rows | roofline | uncalibrated | four parameters | formula | with correction "
-    "| weighted | final | worst group, with correction | in 80 % band |"),
+    (
+        "| kernels | asked | groups, rows | roofline | uncalibrated | four parameters | formula | with correction "
+        "| weighted | final | worst group, with correction | in 80 % band |"
+    ),
     "|---|---|---|---|---|---|---|---|---|---|---|---|",
 )
 
 HEAD = (
-    ("| device | kernel | formats | timing, framework | rows | held out | roofline | uncalibrated | four parameters "
-    "| formula | with correction | final | in 80 % band |"),
+    (
+        "| device | kernel | formats | timing, framework | rows | held out | roofline | uncalibrated | four parameters "
+        "| formula | with correction | final | in 80 % band |"
+    ),
     "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
 )
 
@@ -101,8 +105,10 @@ model that is smooth in m errs by about half of it.
 
 FLOOR_HEAD = (
     "",
-    ("Rows faster than the data sheet allows, by memory or arithmetic. They are kept in every fit and every error "
-    "above: operands that repeats find in cache, or a clock above the sheet's."),
+    (
+        "Rows faster than the data sheet allows, by memory or arithmetic. They are kept in every fit and every error "
+        "above: operands that repeats find in cache, or a clock above the sheet's."
+    ),
     "",
     "| device | kernel | formats | timing | rows | memory | arithmetic |",
     "|---|---|---|---|---|---|---|",

@@ -60,7 +60,6 @@ BUS = 300.0
 """Bus bandwidth of the naive figure: one direction of NVLink 3 [GB/s]."""
 
 
-
 def _on(machine: Machine | None) -> Machine:
     """Give the machine of kernels that need one.
 
