@@ -130,14 +130,19 @@ def _calibrated(rows: DataFrame, given: tuple[Calibration, ...]) -> _Own:
     if "op" not in rows.columns or "latency_us" not in rows.columns:
         raise SpecError("rows to calibrate on need the columns op, device, latency_us and those of their family")
     own: dict[Key, Calibration | Transfer] = {}
+    refused = ""
     for group, _, _ in groups(rows):
         measured = None if group is None else group.part(group.measured > 0)
-        if measured is not None and len(measured.measured) >= FEW:
-            device = device_of(measured)
+        if measured is None or len(measured.measured) < FEW:
+            continue
+        device = device_of(measured)
+        try:
             own[measured.key] = _transfer(measured, device, given) or recalibrated(measured, device, given)
+        except SpecError as error:  # of formats that nothing serves: the other rows can still be used
+            refused = f"; {error}"
     if not own:
         raise SpecError(
-            f"nothing to calibrate on: each device, op, format, timing and framework needs {FEW} rows or more"
+            f"nothing to calibrate on: each device, op, format, timing and framework needs {FEW} rows or more{refused}"
         )
     return _Own(own)
 

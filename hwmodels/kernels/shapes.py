@@ -81,7 +81,8 @@ def _experts(op: Operator) -> Num:
         return 1.0
     weight = next(tensor for tensor in op.inputs if tensor.role == "weight")
     stored = weight.axes[0].extent
-    return np.maximum(1.0, np.round((1.0 if stored is None else stored) * weight.touched, 3))
+    touched: Num = np.maximum(1.0, np.round((1.0 if stored is None else stored) * weight.touched, 3))
+    return touched
 
 
 def attention_sizes(scores: Operator, causal: bool, one_query: bool) -> Sizes:
