@@ -54,12 +54,13 @@ def file_of(name: str, backend: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A model, the sizes that it runs at, and which of `VARIANTS`."""
+    """A model, the sizes that it runs at, which of `VARIANTS`, and which libraries time it."""
 
     name: str
     model: Callable[[], onnx.ModelProto]
     bind: Mapping[str, int]
     variants: tuple[str, ...] = tuple(VARIANTS)
+    backends: tuple[str, ...] = tuple(VARIANTS_OF)
 
 
 def bert(width: int, heads: int, layers: int = 2) -> onnx.ModelProto:
@@ -140,6 +141,12 @@ CASES = (
     Case("bert-512", lambda: bert(512, 16), {"batch": 1, "seq": 16}, ("fp32", "int8", "w4")),
     Case("bert-768", lambda: bert(768, 12), {"batch": 1, "seq": 64}),
     Case("deit-tiny", lambda: _published("deit-tiny"), {"batch": 1}, ("fp32", "int8")),
+    # Published names, of which torch runs the whole model.
+    Case("bert-tiny", lambda: _published("bert-tiny"), {"batch": 1, "seq": 64}, ("fp32",), ("torch-cpu",)),
+    Case("bert-tiny", lambda: _published("bert-tiny"), {"batch": 4, "seq": 128}, ("fp32",), ("torch-cpu",)),
+    Case("bert-mini", lambda: _published("bert-mini"), {"batch": 1, "seq": 96}, ("fp32",), ("torch-cpu",)),
+    Case("bert-small", lambda: _published("bert-small"), {"batch": 1, "seq": 48}, ("fp32",), ("torch-cpu",)),
+    Case("electra-small", lambda: _published("electra-small"), {"batch": 1, "seq": 128}, ("fp32",), ("torch-cpu",)),
     Case("llama-512", lambda: decoder(512, 8), {"batch": 1, "total": 256}, ("fp32", "w8", "w4")),
 )
 
@@ -179,7 +186,7 @@ def main() -> None:
     given = parser.parse_args()
     models = []
     for case in CASES:
-        if given.only in case.name:
+        if given.only in case.name and given.backend in case.backends:
             model = case.model()
             chosen = [name for name in case.variants if name in VARIANTS_OF[given.backend]]
             models += [(case, variant, VARIANTS[variant](model)) for variant in chosen]

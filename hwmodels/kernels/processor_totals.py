@@ -44,8 +44,9 @@ def inside_models(table: DataFrame) -> DataFrame:
         table: Rows of `dse measure`; one model or several, by the column `model`.
 
     Returns:
-        The rows of operators; per model one row `node` that counts its operators and has the bytes of their activations
-        on average, and one row `weights` with the bytes of all products' weights.
+        The rows of operators, without fused kernels that stand beside those which they replace; per model one row
+        `node` that counts its operators and has the bytes of their activations on average, and one row `weights` with
+        the bytes of all products' weights.
 
     Raises:
         SpecError: A column is missing.
@@ -55,12 +56,19 @@ def inside_models(table: DataFrame) -> DataFrame:
     for name in ("op", "model", "count"):
         if name not in table.columns:
             raise SpecError(f"totals of models need the column {name!r}, as dse measure writes it")
-    rows = table[table["op"] != WHOLE].reset_index(drop=True)
+    rows = table[(table["op"] != WHOLE) & ~_stands_in(table)].reset_index(drop=True)
     operators = rows[rows["op"] != "call"]
     first = operators.groupby("model", sort=False).first()
     shared = first[[name for name in ("device", "framework", "timing", "threads", "source") if name in first]]
     added = [_row(shared, name, operators) for name in INSIDE]
     return pandas.concat([rows, *added], ignore_index=True)
+
+
+def _stands_in(table: DataFrame) -> Any:
+    """Say which rows are fused kernels beside the operators that they replace, as `dse measure` notes it."""
+    if "note" not in table.columns:
+        return np.zeros(len(table), dtype=bool)
+    return table["note"].astype(object).fillna("").astype(str).str.startswith("fused")
 
 
 def _row(shared: DataFrame, name: str, operators: DataFrame) -> DataFrame:

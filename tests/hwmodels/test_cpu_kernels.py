@@ -255,6 +255,13 @@ def test_a_model_has_a_row_of_its_operators_and_one_of_its_weights() -> None:
     assert nodes.bytes["m"] == 2 * 64 * 256 * 4
 
 
+def test_a_fused_kernel_beside_its_operators_does_not_count_twice() -> None:
+    plain = model_rows(10, 1.0)
+    fused = plain[:1].assign(note="fused: instead of its products and softmax")
+    both = pd.concat([plain, fused], ignore_index=True)
+    assert model_totals(both).predicted_us["m"] == pytest.approx(model_totals(plain).predicted_us["m"])
+
+
 def test_what_operators_take_more_inside_of_models_is_found() -> None:
     plain = pd.concat([model_rows(count, 1.0, f"m{count}") for count in (5, 10, 20, 40, 80)], ignore_index=True)
     rows = inside_models(plain)
