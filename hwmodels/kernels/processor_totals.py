@@ -87,7 +87,8 @@ def _row(shared: DataFrame, name: str, operators: DataFrame) -> DataFrame:
         count, size = 1.0, total(every).clip(lower=1)
         layers = total(every * inside) / size
     values: dict[str, Any] = {"op": name, "name": name, "rows": 1.0, "cols": 1.0, "bytes": size, "count": count}
-    return shared.assign(**values, in_layers=layers).reset_index()
+    made: DataFrame = shared.assign(**values, in_layers=layers).reset_index()
+    return made
 
 
 def _activations(rows: DataFrame) -> Any:
