@@ -12,9 +12,7 @@ ViT against the median measured, another sitting (AVX2, L3 of 8 MiB): fp32 -18 %
 half of the heads and neurons at 8 bit -23 %; 4 and 8 bit in groups -14 and -16 %; dynamic int8 -7 %. Calls that take
 about a millisecond (batch 1) take longer than predicted, fp32 -43 %, 8 bit -30 %: no field holds a call's own time.
 
-`dse predict` reads the same file for kernels of the device `local` (`hwmodels.kernels.processors`): its ceilings and
-its bandwidths by cache level, turned by calibrations.
-
+`dse predict` takes ceilings and bandwidths from the same file for kernels of the device `local`.
 Energies and powers cannot be measured from here; they are assumptions, and the file says so.
 """
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dse.measure.sessions import reason_of, session_of
 from workloads.errors import MeasureError
 
 if TYPE_CHECKING:
@@ -135,52 +136,6 @@ def ratio(a: Timing, b: Timing) -> Quartiles:
     if a.runs != b.runs or len(neighbours) != 1:
         raise MeasureError(f"{a.name!r} and {b.name!r} were not timed together; give both to one time_models call")
     return quartiles(np.asarray(a.cpu_samples_s) / np.asarray(b.cpu_samples_s))
-
-
-def session_of(
-    model: onnx.ModelProto | str | Path,
-    name: str,
-    threads: int = 1,
-    optimized: Path | None = None,
-    *,
-    as_it_is: bool = False,
-    trace: Path | None = None,
-) -> Any:
-    """Open a model in ONNX Runtime on the CPU.
-
-    Args:
-        model: With its weights, or a path.
-        name: For messages.
-        threads: Threads inside an operator; operators run one after the other.
-        optimized: Where to write the graph that really runs.
-        as_it_is: Change nothing in the graph: it was optimized before.
-        trace: Beginning of the name of the file to which ONNX Runtime writes the time of every node.
-
-    Returns:
-        An `onnxruntime.InferenceSession`.
-
-    Raises:
-        MeasureError: ONNX Runtime refuses the model; the message gives its reason.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    if optimized is not None:
-        options.optimized_model_filepath = str(optimized)
-    if as_it_is:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if trace is not None:
-        options.enable_profiling, options.profile_file_prefix = True, str(trace)
-    source = str(model) if isinstance(model, str | Path) else model.SerializeToString()
-    if isinstance(source, str) and not Path(source).is_file():
-        raise MeasureError(f"model {name!r}: there is no file {source!r}")
-    try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions share no base of their own
-        raise MeasureError(f"model {name!r}: ONNX Runtime cannot open it: {_reason(error)}") from None
 
 
 def time_models(
@@ -312,7 +267,7 @@ def _bound(name: str, session: Any, feeds: Feeds) -> Call:
     try:
         session.run(None, feeds)
     except Exception as error:  # as in `session_of`
-        raise MeasureError(f"model {name!r}: ONNX Runtime cannot run it: {_reason(error)}") from None
+        raise MeasureError(f"model {name!r}: ONNX Runtime cannot run it: {reason_of(error)}") from None
     return lambda: session.run(None, feeds)
 
 
@@ -337,9 +292,3 @@ def _feeds_of(name: str, session: Any, feeds: Feeds | Mapping[str, Feeds]) -> Fe
     if missing:
         raise MeasureError(f"model {name!r}: no array for input {', '.join(missing)}; random_feeds makes some")
     return {item: own[item] for item in wanted}
-
-
-def _reason(error: Exception) -> str:
-    """Give the first line of ONNX Runtime's message, without the tag that it starts with."""
-    text = str(error).strip().splitlines()
-    return text[0].removeprefix("[ONNXRuntimeError] : ") if text else type(error).__name__

@@ -61,7 +61,8 @@ def inside_models(table: DataFrame) -> DataFrame:
     first = operators.groupby("model", sort=False).first()
     shared = first[[name for name in ("device", "framework", "timing", "threads", "source") if name in first]]
     added = [_row(shared, name, operators) for name in INSIDE]
-    return pandas.concat([rows, *added], ignore_index=True)
+    every: DataFrame = pandas.concat([rows, *added], ignore_index=True)
+    return every
 
 
 def _stands_in(table: DataFrame) -> Any:
