@@ -18,8 +18,8 @@ __all__ = ["Found", "find", "linked", "plain_name", "same_kernel", "timing_kind"
 FOREIGN = {"gemm": 3.0, "elementwise": 3.0, "attention_prefill": 6.0, "attention_decode": 6.0, "collective": 3.0}
 """How much wider, in logarithms, the band of a device is that took another one's calibration, by family.
 
-Assumption, about what reports/kernels.md shows: mean errors on devices that the fit did not see are 1.0 to 2.3 times
-those of held-out shapes on devices that it saw for 16-bit products, 2.9 to 8 times for attention. For element-wise
+Assumption, about what reports/kernels.md shows: mean errors on devices that the fit did not see are 1.5 to 3.4 times
+those of held-out shapes on devices that it saw for 16-bit products, 3 to 7 times for attention. For element-wise
 kernels nothing was verified.
 """
 
