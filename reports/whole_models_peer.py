@@ -2,8 +2,8 @@
 
     PEER/bin/python reports/whole_models_peer.py
 
-PEER is an environment of its own with genz-llm 0.0.16; nothing of this project is imported. Peaks and bandwidths are those
-of its own H100. Times are of a decoding step and of one prompt [ms]; `cpu_s` is the CPU time of both calls.
+PEER is an environment of its own with genz-llm 0.0.16; nothing of this project is imported. Peaks and bandwidths are
+those of its own H100. Times are of a decoding step and of one prompt [ms]; `cpu_s` is the CPU time of both calls.
 """
 
 from __future__ import annotations

@@ -102,9 +102,7 @@ def read_calibrations(text: str, origin: str) -> tuple[Calibration, ...]:
                 )
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise SpecError(
-                f"{origin}: entry {number + 1}: {error}; dse calibrate writes them"
-            ) from None
+            raise SpecError(f"{origin}: entry {number + 1}: {error}; dse calibrate writes them") from None
     return tuple(found)
 
 
