@@ -9,6 +9,7 @@ from typing import Literal
 from hwmodels.fusion import PRODUCTS, plan_steps
 from workloads.operator import FREE_KINDS, Operator, Tensor
 from workloads.structure import Attention, find_attention
+from workloads.structure.patterns import is_activation_product
 from workloads.workload import Workload
 
 __all__ = ["STYLES", "Cluster", "Style", "clusters"]
@@ -211,6 +212,9 @@ class _Graph:
         scores, context = self._by_name[block.scores], self._by_name[block.context]
         inside = {block.scores, block.softmax, block.context} | self._between(scores, context)
         waiting = [*scores.inputs, *context.inputs]
+        for part in self._summands(inside):  # scores of another part of each head: rotated dims beside plain ones
+            inside.add(part.name)
+            waiting += part.inputs
         while waiting:
             writer = self._producers.get(waiting.pop().name)
             if writer is None or writer.name in inside or not _lays_out(writer):
@@ -225,6 +229,17 @@ class _Graph:
                 return inside
             below = readers[0]
             inside.add(below.name)
+
+    def _summands(self, inside: set[str]) -> list[Operator]:
+        """Give the products outside of an attention that are added to its scores and read by nothing else."""
+        found = []
+        for name in inside:
+            op = self._by_name[name]
+            for tensor in op.inputs if op.op_type == "Add" else ():
+                writer = self._producers.get(tensor.name)
+                if writer is not None and writer.name not in inside and is_activation_product(writer):
+                    found += [writer] if len(self._consumers.get(tensor.name, ())) == 1 else []
+        return found
 
     def _between(self, scores: Operator, context: Operator) -> set[str]:
         """Name the operators that come from the scores and lead to the context."""

@@ -212,6 +212,9 @@ def _attention(cluster: Cluster, edges: _Edges) -> Kernel:
     masked = _is_causal(cluster, scores, context)
     one_query = bool(cached) and not masked
     sizes = attention_sizes(scores, masked, one_query)
+    for part in cluster.operators:
+        if part.kind == "matmul" and part not in (scores, context):  # another part of each head
+            sizes["head_dim"] = sizes["head_dim"] + product_sizes(part)["k"]
     formats = format_name(int(np.max(scores.inputs[0].format)))
     stored = format_name(int(np.max(cached[0].format))) if cached else formats
     op = "attention_decode" if one_query else "attention_prefill"
@@ -226,12 +229,14 @@ def _is_causal(cluster: Cluster, scores: Operator, context: Operator) -> bool:
     shape = [float(np.max(size)) for size in result.shape(scores.dims)]
     if shape[-2] < 2:
         return False
+    inside = {tensor.name for op in cluster.operators for tensor in op.outputs}
     for op in cluster.operators:
         if op.op_type not in ("Add", "Where") or op.name in (scores.name, context.name):
             continue
         for tensor in op.inputs:
             other = [float(np.max(size)) for size in tensor.shape(op.dims)]
-            if len(other) >= 2 and other[-2:] == shape[-2:] and all(size == 1 for size in other[:-2]):
+            alone = len(other) >= 2 and all(size == 1 for size in other[:-2])
+            if alone and other[-2:] == shape[-2:] and tensor.name not in inside:
                 return True
     return False
 

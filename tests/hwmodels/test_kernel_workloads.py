@@ -109,6 +109,34 @@ def test_an_encoder_attends_both_ways_and_eager_frameworks_run_its_parts() -> No
     assert of(eager, "bgemm")[0].sizes["batch"] == 8 * 4
 
 
+@cache
+def published(name: str, **options: Any) -> Workload:
+    return architecture(name, batch=1, **options)
+
+
+def test_latent_attention_decodes_with_all_heads_on_one_cache() -> None:
+    """DeepSeek-V2 after absorbing: 128 heads share a latent of 512 values and 64 rotated ones (its paper, table 1)."""
+    attention = of(lower_kernels(published("deepseek-v2", phase="decode", context=64), "library"), "attention_decode")
+    assert len(attention) == 60
+    sizes = {name: float(attention[0].sizes[name]) for name in ("q_len", "heads", "kv_heads", "head_dim", "kv_len")}
+    assert sizes == {"q_len": 1, "heads": 128, "kv_heads": 1, "head_dim": 576, "kv_len": 65}
+
+
+def test_scores_that_are_capped_are_fused_too() -> None:
+    kernels = lower_kernels(published("gemma-2-2b", phase="prefill", seq=64), "library")
+    assert len(of(kernels, "attention_prefill")) == 26
+    assert not of(kernels, "softmax")
+
+
+def test_experts_are_a_batch_of_products_that_read_the_weights_they_touch() -> None:
+    """Mixtral: 128 tokens go to 2 of 8 experts each; all 8 are read, and each computes a share of 256 rows."""
+    experts = [k for k in lower_kernels(published("mixtral-8x7b", seq=128), "library") if "moe:up" in k.name]
+    sizes = experts[0].sizes
+    assert sizes["batch"] == pytest.approx(8, abs=0.01)
+    assert sizes["batch"] * sizes["m"] == pytest.approx(2 * 128)
+    assert (sizes["n"], sizes["k"]) == (2 * 14336, 4096)
+
+
 def test_a_compiler_merges_what_an_eager_framework_runs_alone() -> None:
     eager, compiled = lower_kernels(bert(), "eager"), lower_kernels(bert(), "compiled")
 

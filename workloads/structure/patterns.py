@@ -72,7 +72,7 @@ def find_attention(workload: Workload) -> tuple[Attention, ...]:
     if all(op.kind != "softmax" for op in workload.operators):
         return ()
     producers, consumers = workload.producers(), workload.consumers()
-    scores_of = first_above(workload, _BETWEEN, is_activation_product)
+    scores_of = first_above(workload, _BETWEEN | {"activation"}, is_activation_product)  # a cap on the scores: tanh
     context_of = first_below(workload, consumers, _BETWEEN, is_activation_product)
     made_by = first_above(workload, _THROUGH, is_weighted)
     mixed_by = first_below(workload, consumers, _BETWEEN, is_weighted)
