@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwmodels.kernels.calibration import Calibration
+from hwmodels.kernels.choosing import band_of
+from hwmodels.kernels.families import Family
 from hwmodels.kernels.fitting import fit_rows, refit
 from hwmodels.kernels.predict import FEW, device_of, nearest_calibration, recalibrated
 from hwmodels.kernels.processor_families import family_named
 from hwmodels.kernels.records import Array, Places
+from hwmodels.kernels.surface import Surface
 from hwmodels.kernels.tables import Group, Key, groups
 from workloads.errors import SpecError
 
@@ -25,7 +27,6 @@ LEAST = 15
 """Rows from which all coefficients are fitted, and not only the few of a new device."""
 
 FOLDS = 4
-BAND = (0.1, 0.9)
 NARROWEST = 0.03  # half width of a band in logarithms: what repeated measurements differ by
 TOGETHER = {
     "gemm": ("n", "k"),
@@ -74,6 +75,7 @@ def calibrate_table(
     *,
     date: str,
     source: str = "",
+    alone: bool = False,
 ) -> tuple[Judgement, ...]:
     """Fit a calibration for each device, operation, formats, timing and framework of a table, and judge it.
 
@@ -83,6 +85,7 @@ def calibrate_table(
         given: Calibrations beside those that ship, to start from.
         date: Of the fit: "2026-11-25".
         source: Whose measurements; "": the table's own column `source`.
+        alone: Fit from the formulas' defaults alone: calibrations that ship may have seen rows that are held out.
 
     Returns:
         One per key, in the order of the table. Rows without a time, or of no known operation, are left out.
@@ -98,18 +101,20 @@ def calibrate_table(
     for group, _, _ in groups(table):
         kept = None if group is None else group.part(group.measured > 0)
         if kept is not None and len(kept.measured):
-            found.append(_judged(kept, hold, given, date, source))
+            found.append(_judged(kept, hold, given, date, source, alone))
     if not any(item.calibration for item in found):
         raise SpecError(f"nothing to calibrate on: no device, op, formats, timing and framework has {FEW} rows or more")
     return tuple(found)
 
 
-def _judged(group: Group, hold: tuple[str, ...], given: tuple[Calibration, ...], date: str, source: str) -> Judgement:
+def _judged(
+    group: Group, hold: tuple[str, ...], given: tuple[Calibration, ...], date: str, source: str, alone: bool
+) -> Judgement:
     device, measured = device_of(group), group.measured
     try:
         nearest = nearest_calibration(group.key, device, given)
         before, remark = nearest.calibration.predict(group.record, device)[0], nearest.remark
-        start = nearest.calibration
+        start = None if alone else nearest.calibration
     except SpecError:
         before, remark, start = np.full(len(measured), np.nan), "none before", None
     shared: dict[str, Any] = {"key": group.key, "rows": len(measured), "measured": measured, "before": before}
@@ -118,7 +123,7 @@ def _judged(group: Group, hold: tuple[str, ...], given: tuple[Calibration, ...],
         nothing = np.full(len(measured), np.nan)
         return Judgement(**shared, after=nothing, split="none", inside=float("nan"),
                          calibration=None, remark=f"fewer than {FEW} rows")  # fmt: skip
-    fold, split = _folds(group, hold)
+    fold, split, units = _folds(group, hold)
     after = np.empty(len(measured))
     for number in np.unique(fold):
         seen, held = (fold != number, fold == number) if split != "none" else (fold == number, fold == number)
@@ -126,9 +131,10 @@ def _judged(group: Group, hold: tuple[str, ...], given: tuple[Calibration, ...],
     ratio = np.log(measured / after)
     made = _fitted(group, device, start, date)
     off = np.abs(after / measured - 1)
-    made = replace(made, band=_band(ratio), split=split, mean=_short(off.mean()), median=_short(np.median(off)),
+    judge = _Bands(fold, units, _repeats(group))
+    made = replace(made, band=judge.band(ratio), split=split, mean=_short(off.mean()), median=_short(np.median(off)),
                    source=source or _sources(group))  # fmt: skip
-    inside = _coverage(ratio, fold) if split != "none" else float("nan")
+    inside = judge.coverage(ratio) if split != "none" else float("nan")
     return Judgement(**shared, after=after, split=split, inside=inside, calibration=made, remark=remark)
 
 
@@ -137,7 +143,9 @@ def _fitted(group: Group, device: Any, start: Calibration | None, date: str) -> 
     family, kernel = family_named(group.key.family), group.key.kernel
     rows = [(group.record, device, group.measured)]
     if len(group.measured) >= LEAST:
-        values, surface = fit_rows(family, rows, kernel, start.coefficients if start else None)
+        starts = [family.coefficients(), *([start.coefficients] if start else [])]
+        fits = [fit_rows(family, rows, kernel, one) for one in starts]
+        values, surface = min(fits, key=lambda fit: _misfit(family, rows[0], kernel, *fit))
     elif start is not None:
         return replace(recalibrated(group, device, (start,)), date=date)
     else:
@@ -148,6 +156,15 @@ def _fitted(group: Group, device: Any, start: Calibration | None, date: str) -> 
     )  # fmt: skip
 
 
+def _misfit(family: Family, row: tuple[Any, Any, Array], kernel: str, values: Any, surface: Surface | None) -> float:
+    """Give the mean error of a fit on the rows that it was made for, in logarithms."""
+    record, device, measured = row
+    time = family.time_us(record, device, values, kernel)
+    if surface is not None:
+        time = time * surface.factor(record.features())
+    return float(np.abs(np.log(measured / time)).mean())
+
+
 def _ceilings(group: Group, device: Any) -> Array:
     try:
         return family_named(group.key.family).roofline_us(group.record, device, group.key.kernel)
@@ -155,34 +172,51 @@ def _ceilings(group: Group, device: Any) -> Array:
         return np.full(len(group.measured), np.nan)
 
 
-def _folds(group: Group, hold: tuple[str, ...]) -> tuple[Places, str]:
-    """Say which fold each row is held out in; whole combinations of the columns go together."""
+def _folds(group: Group, hold: tuple[str, ...]) -> tuple[Places, str, int]:
+    """Say which fold each row is held out in, by what, and of how many; combinations of the columns go together."""
     columns = hold or TOGETHER[group.key.family.removeprefix("cpu_")]
     number = group.table.groupby(list(columns), dropna=False).ngroup().to_numpy(dtype=np.int64)
     count = int(number.max()) + 1
     if count < 2 or len(number) < FEW + 1:
-        return np.zeros(len(number), dtype=np.int64), "none"
+        return np.zeros(len(number), dtype=np.int64), "none", count
     order = np.random.default_rng(1).permutation(count)
-    return np.asarray(order[number] % min(FOLDS, count), dtype=np.int64), " x ".join(columns)
+    return np.asarray(order[number] % min(FOLDS, count), dtype=np.int64), " x ".join(columns), count
 
 
-def _band(ratio: Array) -> tuple[float, float]:
-    """Give the ends between which 80 % of held-out rows lie, in logarithms; of a handful 1.28 deviations."""
-    if len(ratio) < LEAST:
-        half = max(1.2816 * float(np.sqrt(np.mean(ratio**2))) * (1 + 2 / len(ratio)), NARROWEST)
-        return round(-half, 4), round(half, 4)
-    low, high = np.quantile(ratio, BAND)
-    return round(min(float(low), -NARROWEST), 4), round(max(float(high), NARROWEST), 4)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Bands:
+    """How rows were held out, and what repeats of one row differ by: half a band is no narrower [logarithm]."""
+
+    fold: Places
+    units: int
+    repeats: float
+
+    def band(self, ratio: Array, fold: Places | None = None) -> tuple[float, float]:
+        """Give the ends of an 80 % band, in logarithms; of a handful 1.28 deviations."""
+        if len(ratio) < LEAST:
+            half = 1.2816 * float(np.sqrt(np.mean(ratio**2))) * (1 + 2 / len(ratio))
+            low, high = -half, half
+        else:
+            low, high = band_of(ratio, self.fold if fold is None else fold, self.units)
+        return round(min(low, -self.repeats), 4), round(max(high, self.repeats), 4)
+
+    def coverage(self, ratio: Array) -> float:
+        """Give the share of rows within the band of the other folds."""
+        inside = np.zeros(len(ratio), dtype=bool)
+        for number in np.unique(self.fold):
+            others = self.fold != number
+            low, high = self.band(ratio[others], self.fold[others])
+            inside[~others] = (ratio[~others] >= low) & (ratio[~others] <= high)
+        return float(inside.mean())
 
 
-def _coverage(ratio: Array, fold: NDArray[Any]) -> float:
-    inside = np.zeros(len(ratio), dtype=bool)
-    for number in np.unique(fold):
-        others = ratio[fold != number]
-        low, high = _band(others)
-        held = fold == number
-        inside[held] = (ratio[held] >= low) & (ratio[held] <= high)
-    return float(inside.mean())
+def _repeats(group: Group) -> float:
+    """Give half of what the quartiles of a row's own runs lie apart, where the table has them: in the middle row."""
+    if not {"lower_us", "upper_us"} <= set(group.table.columns):
+        return NARROWEST
+    apart = np.log(group.table["upper_us"].to_numpy(float) / group.table["lower_us"].to_numpy(float)) / 2
+    known = apart[np.isfinite(apart)]
+    return max(NARROWEST, float(np.median(known))) if len(known) else NARROWEST
 
 
 def _sources(group: Group) -> str:
