@@ -1,4 +1,4 @@
-"""Real GPU kernels: one formula per family, calibrations as data, predictions with error bands.
+"""Real kernels of GPUs and CPUs: one formula per family, calibrations as data, predictions with error bands.
 
 `hwmodels.calibrated` gives a GPU that `hwmodels.evaluate` takes; `predict_workload` shows every kernel of a workload;
 `predict_table` takes tables of kernels. `records`, `machine` and the formulas of `gemm`, `attention`, `elementwise` and
