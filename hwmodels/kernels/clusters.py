@@ -12,7 +12,7 @@ from workloads.structure import Attention, find_attention
 from workloads.structure.patterns import is_activation_product
 from workloads.workload import Workload
 
-__all__ = ["STYLES", "Cluster", "Style", "clusters"]
+__all__ = ["STYLES", "Cluster", "Style", "clusters", "fused_groups"]
 
 ClusterKind = Literal["attention", "gated", "rope", "product", "elementwise", "copy", "nothing"]
 
@@ -98,6 +98,21 @@ def clusters(workload: Workload, style: Style) -> tuple[Cluster, ...]:
         made = _chained(made, graph)
     filled = [item for item in made if item.operators]
     return tuple(sorted(filled, key=lambda item: order[item.operators[-1].name]))
+
+
+def fused_groups(workload: Workload, style: Style) -> tuple[tuple[str, ...], ...]:
+    """Name the operators of each fused attention, in order.
+
+    Args:
+        workload: What runs.
+        style: How.
+    """
+    if not style.attention:
+        return ()
+    taken = {name for group in workload.groups for name in group}
+    found = [item.operators for item in clusters(workload, style) if item.kind == "attention"]
+    named = [tuple(op.name for op in operators if op.kind != "view") for operators in found]
+    return tuple(group for group in named if not taken & set(group))
 
 
 Put = Callable[[ClusterKind, Iterable[str]], None]

@@ -24,6 +24,10 @@ kernels nothing was verified.
 """
 
 
+UNRELATED = 1.5
+"""How much wider still where the architecture is another one. Assumption: nothing of it can be verified."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The calibration that serves a key, and what it is not: "" where it is the very one."""
@@ -90,6 +94,8 @@ def find(key: Key, device: Machine | None, among: tuple[Calibration, ...]) -> Fo
     if not remarks:
         return Found(best, "")
     wider = FOREIGN[key.family] / (1 if other else 2)
+    if other and device is not None and machine(best.key.device).architecture != device.architecture:
+        wider *= UNRELATED
     moved = _moved(best, key.timing, among)
     return Found(replace(moved, band=(best.band[0] * wider, best.band[1] * wider)), "; ".join(remarks))
 

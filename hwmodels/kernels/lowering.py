@@ -209,9 +209,9 @@ def _attention(cluster: Cluster, edges: _Edges) -> Kernel:
     scores = next(op for op in cluster.operators if op.name == cluster.attention.scores)
     context = next(op for op in cluster.operators if op.name == cluster.attention.context)
     cached = [t for op in cluster.operators for t in op.inputs if t.role == "kv_cache"]
-    masked = _is_causal(cluster, scores, context)
-    one_query = bool(cached) and not masked
-    sizes = attention_sizes(scores, masked, one_query)
+    mask = _causal_mask(cluster, scores, context)
+    one_query = bool(cached) and not mask
+    sizes = attention_sizes(scores, bool(mask), one_query)
     for part in cluster.operators:
         if part.kind == "matmul" and part not in (scores, context):  # another part of each head
             sizes["head_dim"] = sizes["head_dim"] + product_sizes(part)["k"]
@@ -219,16 +219,20 @@ def _attention(cluster: Cluster, edges: _Edges) -> Kernel:
     stored = format_name(int(np.max(cached[0].format))) if cached else formats
     op = "attention_decode" if one_query else "attention_prefill"
     made = _common(cluster, scores, edges) | {"block": scores.block.removesuffix(".scores")}
+    made["reads"] = {name: size for name, size in made["reads"].items() if name != edges.root.get(mask, mask)}
     return Kernel(**made, family=op, op=op,
                   sizes=sizes, a_format=formats, w_format=stored)  # fmt: skip
 
 
-def _is_causal(cluster: Cluster, scores: Operator, context: Operator) -> bool:
-    """Say whether a mask over queries and keys alone is put on the scores: then a query sees what is before it."""
+def _causal_mask(cluster: Cluster, scores: Operator, context: Operator) -> str:
+    """Name the mask over queries and keys alone that is put on the scores; "": none.
+
+    With one a query sees what is before it; a fused kernel counts places and reads no such mask.
+    """
     result = scores.outputs[0]
     shape = [float(np.max(size)) for size in result.shape(scores.dims)]
     if shape[-2] < 2:
-        return False
+        return ""
     inside = {tensor.name for op in cluster.operators for tensor in op.outputs}
     for op in cluster.operators:
         if op.op_type not in ("Add", "Where") or op.name in (scores.name, context.name):
@@ -237,8 +241,8 @@ def _is_causal(cluster: Cluster, scores: Operator, context: Operator) -> bool:
             other = [float(np.max(size)) for size in tensor.shape(op.dims)]
             alone = len(other) >= 2 and all(size == 1 for size in other[:-2])
             if alone and other[-2:] == shape[-2:] and tensor.name not in inside:
-                return True
-    return False
+                return tensor.name
+    return ""
 
 
 def _product(cluster: Cluster, edges: _Edges) -> Kernel:

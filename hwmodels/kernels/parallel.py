@@ -88,7 +88,7 @@ def _collective(kernel: Kernel, op: str, gpus: int) -> Kernel:
     sizes: Mapping[str, Num] = {"num_gpus": float(gpus), "devices_per_node": float(gpus), "bytes": size}
     return replace(
         kernel, name=f"{kernel.name}:{op}", operators=(), family="collective", op=op, sizes=sizes,
-        a_format="fp16" if kernel.a_format in ("bf16", "fp8", "int8") else kernel.a_format, w_format="",
+        a_format="fp32" if kernel.a_format in ("fp32", "tf32") else "bf16", w_format="",
         reads=kernel.writes, writes=kernel.writes, weights=frozenset(),
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from hwmodels.kernels.machine import Machine, machine
 from hwmodels.kernels.processor_families import PROCESSORS, family_named
 from hwmodels.kernels.processor_finding import find_on_processor
 from hwmodels.kernels.processors import processor
+from hwmodels.kernels.ratios import Ratio, find_consistent
 from hwmodels.kernels.records import Array
 from hwmodels.kernels.tables import Group, Key, groups
 from hwmodels.kernels.transfer import Transfer
@@ -101,9 +102,12 @@ def device_of(group: Group) -> Any:
 
 def _calibration(
     key: Key, device: Any, own: _Own, given: tuple[Calibration, ...]
-) -> tuple[Calibration | Transfer, str]:
+) -> tuple[Calibration | Transfer | Ratio, str]:
     if key in own.found:
         return own.found[key], "calibrated on your rows"
+    if isinstance(device, Machine):
+        among = (*(item for item in given if item.key.family == key.family), *shipped(key.family))
+        return find_consistent(key, device, among)
     found = nearest_calibration(key, device, given)
     return found.calibration, found.remark
 

@@ -110,7 +110,12 @@ def _group(table: DataFrame, key: Key, places: Places) -> Iterator[tuple[Group |
     columns = {name: _numbers(table, name)[places] for name in family.columns}
     optional = {"devices_per_node", *OPTIONAL}
     good = np.all(
-        [value > (-1 if name == "causal" else 0) for name, value in columns.items() if name not in optional], 0
+        [
+            np.isfinite(value) & (value > (-1 if name == "causal" else 0))
+            for name, value in columns.items()
+            if name not in optional
+        ],
+        axis=0,
     )
     if not good.all():
         wanted = ", ".join(name for name in family.columns if name not in optional)

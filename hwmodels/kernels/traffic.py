@@ -46,7 +46,7 @@ def transfer_us(least: NDArray[F], hot: NDArray[F] | None, machine: Machine, c: 
     full = least * scale(1e6 / (c.memory * machine.dram_bytes_per_s))
     saved = scale(1 - c.memory / c.resident_rate)
     if hot is not None:
-        return np.asarray(full - hot * scale(1e6 / (c.memory * machine.dram_bytes_per_s)) * saved)
+        return np.asarray(full - np.minimum(hot, least) * scale(1e6 / (c.memory * machine.dram_bytes_per_s)) * saved)
     if c.resident <= 0:
         return full
     hit = 1 / (1 + (least * scale(1 / (c.resident * machine.l2_bytes))) ** 4)

@@ -14,10 +14,11 @@ from hwmodels.kernels.calibration import Calibration, calibrations
 from hwmodels.kernels.clusters import Style
 from hwmodels.kernels.device import Timing
 from hwmodels.kernels.families import FAMILIES
-from hwmodels.kernels.finding import Found, find, linked, uncalibrated
+from hwmodels.kernels.finding import linked, uncalibrated
 from hwmodels.kernels.lowering import Kernel, lower_kernels
 from hwmodels.kernels.machine import Machine, machine
 from hwmodels.kernels.parallel import split_kernels
+from hwmodels.kernels.ratios import Ratio, find_consistent
 from hwmodels.kernels.records import Array
 from hwmodels.kernels.reuse import hot_bytes
 from hwmodels.kernels.tables import Key
@@ -165,14 +166,14 @@ def _times(
             groups[key].append(_Part(place, kernel, hot[place], points))
     answers: defaultdict[int, list[tuple[_Part, list[Num], str]]] = defaultdict(list)
     for key, parts in groups.items():
-        found = _served(key, gpu, chip, among)
+        serving, remark = _served(key, gpu, chip, among)
         columns, sizes = _columns(parts)
         record = _with_hot(FAMILIES[key.family].record(columns, key.a_format, key.w_format), columns["hot"])
         device = None if key.family == "collective" else chip
         roofline = FAMILIES[key.family].roofline_us(record, device, key.kernel)
-        values = [roofline, *found.calibration.predict(record, device), columns["hot"]]
+        values = [roofline, *serving.predict(record, device), columns["hot"]]
         for part, row in zip(parts, zip(*[_split(value, sizes) for value in values], strict=True), strict=True):
-            answers[part.place].append((part, list(row), found.remark))
+            answers[part.place].append((part, list(row), remark))
     return [_joined(answers[place]) for place in range(len(kernels))]
 
 
@@ -223,14 +224,15 @@ def _runs_in(own: str, stored: str, family: str, gpu: RooflineDevice) -> tuple[s
 
 def _served(
     key: Key, gpu: RooflineDevice, chip: Machine, among: Callable[[str], tuple[Calibration, ...]]
-) -> Found:  # fmt: skip
+) -> tuple[Calibration | Ratio, str]:  # fmt: skip
     items = among(key.family)
     try:
         if key.family == "collective":
-            return linked(key, gpu.interconnect_bytes_per_s, items)
-        return find(key, chip, items)
+            found = linked(key, gpu.interconnect_bytes_per_s, items)
+            return found.calibration, found.remark
+        return find_consistent(key, chip, items)
     except SpecError:
-        return Found(uncalibrated(key), "no calibration: default coefficients")
+        return uncalibrated(key), "no calibration: default coefficients"
 
 
 def _columns(parts: Sequence[_Part]) -> tuple[dict[str, Array], list[int]]:
