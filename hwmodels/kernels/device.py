@@ -78,7 +78,11 @@ class KernelDevice:
         """
         from hwmodels.costing import evaluate
 
-        sheet = evaluate(self._fused(work), self.base)
+        if isinstance(work, Program):
+            parts = tuple((weight, self._fused(part)) for weight, part in work)
+            sheet = evaluate(replace(work, parts=parts), self.base)
+        else:
+            sheet = evaluate(self._fused(work), self.base)
         pairs = np.stack(np.broadcast_arrays(np.atleast_1d(self.base.clock_scale), self.base.bandwidth_scale), axis=-1)
         if len(pairs) == 1 and np.ndim(self.base.clock_scale) == 0 and np.ndim(self.base.bandwidth_scale) == 0:
             return self._priced(_Sums.of(self.predict(work)), sheet)
@@ -86,14 +90,12 @@ class KernelDevice:
         found = [_Sums.of(self._at(*pair).predict(work)) for pair in unique.tolist()]
         return self._priced(_Sums.chosen(found, place.reshape(-1)), sheet)
 
-    def _fused(self, work: Workload | Program) -> Workload | Program:
+    def _fused(self, work: Workload) -> Workload:
         """Give the workload with what the style fuses as groups: what stays inside of a kernel needs no memory."""
         from hwmodels.kernels.clusters import fused_groups
         from hwmodels.kernels.lowering import style_of
 
         style = style_of(self.style or ("eager" if self.timing == "eager" else "library"))
-        if isinstance(work, Program):
-            return replace(work, parts=tuple((weight, self._fused(part)) for weight, part in work.parts))  # type: ignore[misc]
         return replace(work, groups=(*work.groups, *fused_groups(work, style)))
 
     def _at(self, clock: float, bandwidth: float) -> KernelDevice:

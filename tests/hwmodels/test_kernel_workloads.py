@@ -250,7 +250,7 @@ def test_every_gpu_that_ships_predicts_a_whole_model() -> None:
     for name in machine_names():
         whole = predict_workload(bert(), name)
         assert np.isfinite(whole.time_us)
-        assert whole.time_us > 0.9 * sum(row.kernel.count * row.roofline_us for row in whole.kernels) * 0.3
+        assert whole.time_us > sum(row.kernel.count * row.roofline_us for row in whole.kernels)
 
 
 def test_a_batch_of_widths_is_its_rows_one_by_one() -> None:
